@@ -1,0 +1,1 @@
+"""Open Micro Four Thirds lens-mount protocol (front door filled in below)."""
