@@ -190,6 +190,7 @@ class Framer:
         self._handshaken = handshaken
         self._draft: _Draft | None = None
         self._lost: _Lost | None = None
+        self._suspects: list[WireByte] | None = None
         self._joined = False
         self._hunted: deque[WireByte] | None = None if handshaken else deque()
         self._last_ns = 0
@@ -216,6 +217,7 @@ class Framer:
         self._events = []
         while self._hunted:
             self._hunted_byte_lost()
+        self._settle_suspects()
         draft = self._draft
         if draft is not None:
             limit = BUSY_SILENCE_NS if draft.phase is Phase.STATUS else SILENCE_NS
@@ -237,7 +239,9 @@ class Framer:
     # bytes
 
     def _take_byte(self, byte: WireByte) -> None:
-        if self._handshaken:
+        if self._suspects is not None:
+            self._take_suspect(self._suspects, byte)
+        elif self._handshaken:
             self._take_handshaken(byte)
         else:
             self._take_bare(byte)
@@ -249,9 +253,7 @@ class Framer:
         elif byte.sender in (TURNS[draft.phase].sender, None) or draft.busy_ns is not None:
             self._append(draft, byte)
         elif draft.phase is Phase.STATUS:
-            self._break_off("the body began anew before the status byte")
-            self._draft = _Draft()
-            self._append(self._draft, byte)
+            self._begin_anew([byte])
         else:
             self._out_of_turn(draft, byte)
 
@@ -353,16 +355,43 @@ class Framer:
         draft = self._draft
         if draft is not None and draft.phase in _OPENED_BY_ATTENTION and not draft.attended:
             draft.attended = True
-            return
-        if draft is not None and draft.wire:
-            self._break_off("the body began anew")
-        self._draft = _Draft()
+        elif draft is not None and TURNS[draft.phase].sender is Role.LENS:
+            self._suspects = []
+        else:
+            if draft is not None and draft.wire:
+                self._break_off("the body began anew")
+            self._draft = _Draft()
+
+    def _take_suspect(self, suspects: list[WireByte], byte: WireByte) -> None:
+        """Hold a byte of the lens's turn for which BODY_ACK came first.
+
+        Either the body did not wait for the lens and takes one byte (BELL@bb20aad does), or it began anew: a second
+        byte under the same BODY_ACK tells.
+        """
+        suspects.append(byte)
+        if len(suspects) > 1:
+            self._begin_anew(suspects)
+
+    def _settle_suspects(self) -> None:
+        if self._suspects and self._draft is not None:
+            self._begin_anew(self._suspects)
+        self._suspects = None
+
+    def _begin_anew(self, held: list[WireByte]) -> None:
+        self._suspects = None
+        self._break_off("the body began anew")
+        self._draft = draft = _Draft()
+        for byte in held:
+            self._append(draft, byte)
 
     def _take_hand_over(self, signal: HandOver) -> None:
+        suspects, self._suspects = self._suspects, None
         draft = self._draft
         if draft is None:
             return
-        if draft.phase is Phase.COMMAND:
+        if suspects:
+            self._append(draft, suspects[0])
+        elif draft.phase is Phase.COMMAND:
             self._command_handed_over(draft)
         elif draft.phase in _WRITE_BLOCK:
             self._block_handed_over(draft)
@@ -418,6 +447,7 @@ class Framer:
         if signal.event is PinEvent.POWER_UP:
             self._joined = True
         if signal.event is PinEvent.POWER_DOWN:
+            self._settle_suspects()
             if self._draft is not None and self._draft.wire:
                 self._break_off("the body switched the lens off")
             self._draft = None

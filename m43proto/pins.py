@@ -52,7 +52,7 @@ class Pin:
     Attributes:
         line: its name.
         drivers: who drives it.
-        idle: its level when nothing is said, 0 or 1; None where nobody knows.
+        idle: its level when nothing is said (for SLEEP: when the lens is off), 0 or 1; None where nobody knows.
         purpose: what it is for.
         evidence: how sure that is.
         source: citation.
@@ -76,7 +76,7 @@ PINS: tuple[Pin, ...] = (
     Pin(Line.DATA,     _BOTH, None, "one shared data line, half duplex, least significant bit first", Evidence.CONFIRMED, "BELL, BLOG"),
     Pin(Line.BODY_ACK, _BODY, 0,    "handshake of the body; high is attention or ready",             Evidence.CONFIRMED, "BELL, BLOG"),
     Pin(Line.LENS_ACK, _LENS, 0,    "handshake of the lens; high is ready, low is working or hand-over", Evidence.CONFIRMED, "BELL, BLOG"),
-    Pin(Line.SLEEP,    _BODY, 1,    "low is off, high is awake",                                     Evidence.CONFIRMED, "BELL@bb20aad"),
+    Pin(Line.SLEEP,    _BODY, 0,    "low is off, high is awake throughout a session",                Evidence.CONFIRMED, "BELL@bb20aad"),
     Pin(Line.FOCUS,    _BODY, None, "toggled once per frame; meaning unknown",                       Evidence.OBSERVED,  "BELL"),
     Pin(Line.SHUTTER,  _BODY, 0,    "0.5 ms high pulse shortly before each poll; probably a frame sync", Evidence.OBSERVED, "BELL"),
 )

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
 
     from m43proto.pins import Role
 
-__all__ = ["Field", "FieldOptions", "Layout", "Message", "MessageSpec", "Part", "Reading", "argument", "message", "status", "wire"]
+__all__ = [
+    "Field",
+    "FieldOptions",
+    "Layout",
+    "Message",
+    "MessageSpec",
+    "Part",
+    "Reading",
+    "argument",
+    "message",
+    "status",
+    "wire",
+]
 
 Layout: TypeAlias = "Encoding | construct.Construct[Any, Any]"
 """What a field specifier takes: an encoding of this project, or any construct layout."""
@@ -91,6 +103,7 @@ class Field:
         evidence: how sure that is.
         source: citation.
         only_if: ``(field, values)`` when another field decides whether this one has an effect.
+        default: the value that a caller need not give, or `dataclasses.MISSING`.
     """
 
     name: str
@@ -102,6 +115,7 @@ class Field:
     evidence: Evidence
     source: str
     only_if: tuple[str, tuple[object, ...]] | None
+    default: object
 
     def matters(self, values: Mapping[str, object]) -> bool:
         """Tell whether the field has an effect beside these values of its message."""
@@ -204,9 +218,7 @@ class Message:
         """
         spec = cls.spec
         if spec.size is not None and len(data) != spec.size:
-            raise DecodeError(
-                f"{spec.name} takes {spec.size} bytes, not {len(data)}", data=data, section=spec.section
-            )
+            raise DecodeError(f"{spec.name} takes {spec.size} bytes, not {len(data)}", data=data, section=spec.section)
         if len(data) < _ARGUMENT_SIZE:
             raise DecodeError(f"{spec.name} takes at least {_ARGUMENT_SIZE} bytes", data=data, section=spec.section)
         end = len(data) - (spec.part_size(Part.STATUS) or 0)
@@ -256,15 +268,11 @@ class Message:
         unknown = sorted(set(arguments) - fields)
         if unknown:
             raise EncodeError(f"{cls.spec.name} has no argument {unknown[0]!r}; it has: {', '.join(sorted(fields))}")
-        return cls.spec.opcode + _build(cls.spec, Part.ARGUMENT, {**_defaults(cls), **arguments})
+        defaults = {field.name: field.default for field in cls.spec.fields if field.default is not dataclasses.MISSING}
+        return cls.spec.opcode + _build(cls.spec, Part.ARGUMENT, {**defaults, **arguments})
 
 
 _RESERVED = frozenset(dir(Message)) | {"spec"}
-
-
-def _defaults(cls: type[Message]) -> dict[str, object]:
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass by @message
-    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def _parse(spec: MessageSpec, layout: construct.Construct[Any, Any], data: bytes) -> dict[str, Any]:
@@ -423,6 +431,7 @@ def _field(name: str, declared: _Declared, offset: int, evidence: Evidence, sour
         evidence=Evidence(options.get("evidence", evidence)),
         source=options.get("source", source),
         only_if=options.get("only_if"),
+        default=options.get("default", dataclasses.MISSING),
     )
 
 

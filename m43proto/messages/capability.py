@@ -13,6 +13,5 @@ __all__ = ["BodyCapability"]
 class BodyCapability(Message):
     """The body writes four bytes; a real lens accepts zeros. What they mean is unknown."""
 
-    unknown_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
-    unknown_0: bytes = wire(raw(3), "00 D1 00 or 00 00 00", default=bytes(3), evidence=Evidence.UNKNOWN)
-    format: bytes    = wire(raw(1), "02 or 06 as in the last byte of the Status command that follows, or 00", default=bytes(1), evidence=Evidence.INFERRED)
+    argument_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
+    unknown_0: bytes  = wire(raw(4), "00 D1 00 02 or zeros; another variant is in doubt", default=bytes(4), evidence=Evidence.UNKNOWN)

@@ -15,5 +15,5 @@ RING_DIRECTION = choice("ring direction", {0x00: "forward", 0x01: "reverse"})
 class SetFocusRing(Message):
     """Sets which way the focus moves when the ring is turned."""
 
-    unknown_2: bytes          = argument(raw(1), "always FE, which elsewhere means: leave alone", default=b"\xfe", evidence=Evidence.UNKNOWN)
+    argument_2: bytes         = argument(raw(1), "always FE, which elsewhere means: leave alone", default=b"\xfe", evidence=Evidence.UNKNOWN)
     ring_direction: int | str = argument(RING_DIRECTION, "direction of the ring")

@@ -13,10 +13,10 @@ __all__ = ["Identify"]
 class Identify(Message):
     """Reads the identity of the lens: maker, model, serial number and firmware version."""
 
-    unknown_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
-    maker: int       = wire(MAKER, "0 Olympus, 1 Sigma, 2 Panasonic, ...", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIFTOOL")
-    model: str       = wire(HEX_CODE, "model, two BCD digits", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIFTOOL")
-    submodel: str    = wire(HEX_CODE, "sub-model; first digit 0 = Four Thirds, 1 = Micro Four Thirds", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIFTOOL")
-    unknown_4: bytes = wire(raw(2), "00 00 on the wire; other values in EXIF", default=bytes(2), evidence=Evidence.UNKNOWN, source="BELL@44f0dea, EXIFTOOL")
-    serial: str      = wire(SERIAL, "serial number", evidence=Evidence.INFERRED, source="BELL@44f0dea, BELL@046255c, EXIF-S")
-    firmware: str    = wire(FIRMWARE, "firmware version of the lens", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIF-S")
+    argument_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
+    maker: int        = wire(MAKER, "0 Olympus, 1 Sigma, 2 Panasonic, ...", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIFTOOL")
+    model: str        = wire(HEX_CODE, "model, two BCD digits", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIFTOOL")
+    submodel: str     = wire(HEX_CODE, "sub-model; first digit 0 = Four Thirds, 1 = Micro Four Thirds", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIFTOOL")
+    unknown_4: bytes  = wire(raw(2), "00 00 on the wire; other values in EXIF", default=bytes(2), evidence=Evidence.UNKNOWN, source="BELL@44f0dea, EXIFTOOL")
+    serial: str       = wire(SERIAL, "serial number", evidence=Evidence.INFERRED, source="BELL@44f0dea, BELL@046255c, EXIF-S")
+    firmware: str     = wire(FIRMWARE, "firmware version of the lens", evidence=Evidence.INFERRED, source="BELL@44f0dea, EXIF-S")

@@ -15,21 +15,21 @@ __all__ = ["ReadC2F3", "ReadCFF3", "ReadLensData"]
 class ReadLensData(Message):
     """A real body reads a block of 2239 bytes; the content is unknown, perhaps optical correction data."""
 
-    unknown_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
-    unknown_0: bytes = wire(GreedyBytes, "the whole block", evidence=Evidence.UNKNOWN)
+    argument_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
+    unknown_0: bytes  = wire(GreedyBytes, "the whole block", evidence=Evidence.UNKNOWN)
 
 
 @message("C2 F3", section="5.7.2", evidence=Evidence.OBSERVED, source="BELL@0b15280")
 class ReadC2F3(Message):
     """A real body asks for it after start-up; no answer is known."""
 
-    unknown_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
-    unknown_0: bytes = wire(GreedyBytes, "the whole block", evidence=Evidence.UNKNOWN)
+    argument_2: bytes = argument(raw(2), "always 00 00", default=bytes(2), evidence=Evidence.UNKNOWN)
+    unknown_0: bytes  = wire(GreedyBytes, "the whole block", evidence=Evidence.UNKNOWN)
 
 
 @message("CF F3", section="5.7.3", evidence=Evidence.UNKNOWN, source="BELL@ad79dd2")
 class ReadCFF3(Message):
     """Listed once and never again: probably `ReadC2F3` with a byte misread."""
 
-    unknown_2: bytes = argument(raw(2), "always 00 00", default=bytes(2))
-    unknown_0: bytes = wire(GreedyBytes, "the whole block")
+    argument_2: bytes = argument(raw(2), "always 00 00", default=bytes(2))
+    unknown_0: bytes  = wire(GreedyBytes, "the whole block")

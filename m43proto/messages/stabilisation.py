@@ -21,18 +21,18 @@ STATE = choice("stabiliser state", {0: "parked", 1: "starting", 2: "correcting",
 class SetStabilisation(Message):
     """Provisional: sets the stabilisation mode, who corrects, and for which focal length."""
 
-    unused_2: bytes          = argument(raw(2), "00 00", default=bytes(2))
-    mode: int | str          = wire(MODE, "stabilisation mode")
-    corrector: int | str     = wire(CORRECTOR, "who corrects")
-    focal_length_mm: float   = wire(FOCAL_LENGTH, "focal length that the corrector reckons with")
+    argument_2: bytes      = argument(raw(2), "00 00", default=bytes(2))
+    mode: int | str        = wire(MODE, "stabilisation mode")
+    corrector: int | str   = wire(CORRECTOR, "who corrects")
+    focal_length_mm: float = wire(FOCAL_LENGTH, "focal length that the corrector reckons with")
 
 
 @message("C1 90", section="5.8.2", evidence=Evidence.PROVISIONAL, source="PROJECT, EXIFTOOL")
 class StabilisationStatus(Message):
     """Provisional: reads what the stabiliser does."""
 
-    unused_2: bytes      = argument(raw(2), "00 00", default=bytes(2))
-    mode: int | str      = wire(MODE, "stabilisation mode")
-    state: int | str     = wire(STATE, "what the stabiliser does")
+    argument_2: bytes       = argument(raw(2), "00 00", default=bytes(2))
+    mode: int | str         = wire(MODE, "stabilisation mode")
+    state: int | str        = wire(STATE, "what the stabiliser does")
     pitch_offset_deg: float = wire(ANGLE, "present correction up and down")
     yaw_offset_deg: float   = wire(ANGLE, "present correction left and right")

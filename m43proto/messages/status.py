@@ -13,7 +13,7 @@ __all__ = ["Status"]
 class Status(Message):
     """Polls the lens, about once per frame; microfourthirds calls it the standby packet."""
 
-    unknown_2: bytes        = argument(raw(1), "always 01", default=b"\x01", evidence=Evidence.UNKNOWN)
+    argument_2: bytes       = argument(raw(1), "always 01", default=b"\x01", evidence=Evidence.UNKNOWN)
     format: bytes           = argument(raw(1), "02 (E-P1) or 06 (E-PL1)", default=b"\x06", evidence=Evidence.INFERRED)
     flags: bytes            = wire(raw(4), "C2 E1 00 00; bits that nobody has decoded", evidence=Evidence.UNKNOWN, source="BELL@046255c")
     zoom_step: int          = wire(ZOOM_STEP, "zoom ring", evidence=Evidence.INFERRED, source="BELL@046255c, EXIF-S")

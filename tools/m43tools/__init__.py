@@ -1,0 +1,1 @@
+"""Applications of m43proto: they parse arguments, call, and print."""

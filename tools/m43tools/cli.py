@@ -1,0 +1,118 @@
+"""The ``m43`` command: finds the subcommand and turns every failure into one line and a documented exit code.
+
+This file imports nothing but click, so that ``m43 --help`` answers at once; a subcommand is imported when it is run.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "EXIT_BAD_INPUT", "EXIT_BROKEN_PIPE", "EXIT_INTERRUPTED", "main", "root"]
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "sniff": ("m43tools.sniff:sniff", "Decode a logic-analyser capture: what body and lens said."),
+    "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
+    "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
+    "export": ("m43tools.export:export", "Write what is generated from the message tables."),
+}
+"""Subcommands: name -> (where it is, its help in a sentence)."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is run, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 clean; 1 with findings; 2 bad input or usage; 130 interrupted; 141 pipe closed.",
+)
+@click.option(
+    "--catalogue",
+    "catalogues",
+    metavar="NAME|FILE.py",
+    multiple=True,
+    help="Also know these messages: 'provisional', an installed catalogue, or a Python file of your own. "
+    "May be given several times; later ones override earlier ones.",
+)
+@click.version_option(package_name="m43proto", prog_name="m43")
+@click.pass_context
+def root(ctx: click.Context, catalogues: tuple[str, ...]) -> None:
+    r"""Tools for the Micro Four Thirds lens mount.
+
+    \b
+    Examples:
+      m43 sniff capture.sr                       what body and lens said, as a table
+      m43 sniff capture.sr --format jsonl        the same for programs
+      m43 --catalogue mine.py sniff capture.sr   with messages of your own
+      m43 lenses panasonic pz                    look a lens up
+    """
+    ctx.obj = catalogues
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``m43`` and return its exit code; every failure is one line on stderr."""
+    try:
+        outcome = root.main(arguments, prog_name="m43", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("m43: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        return _refuse(error)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _refuse(error: Exception) -> int:
+    """Print an error of the project's own as one line; any other is a defect and keeps its traceback."""
+    from m43proto.errors import M43Error
+
+    if not isinstance(error, M43Error | OSError):
+        raise error
+    click.echo(f"m43: {error}", err=True)
+    return EXIT_BAD_INPUT
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from flushing into the closed pipe at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def entry_point() -> None:
+    """Run as the console script."""
+    sys.exit(main())

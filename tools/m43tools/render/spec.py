@@ -1,0 +1,180 @@
+"""The message, pin and turn tables -> the tables of the written spec, between the markers in ``specs/*.md``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from m43proto.errors import M43Error
+from m43proto.evidence import SOURCES, Evidence
+from m43proto.framing import TURNS, Phase
+from m43proto.messages import PROVISIONAL, PUBLIC
+from m43proto.pins import PINS
+from m43proto.schema import Part
+from m43proto.shapes import COMMAND_SIZE, SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from m43proto.schema import Field, Message, MessageSpec
+
+__all__ = ["MarkerError", "filled"]
+
+_MARKED = re.compile(
+    r"^(<!-- generated: (?P<what>[^>]+?) -->\n)(?P<body>.*?)^(<!-- end generated -->)$", re.DOTALL | re.MULTILINE
+)
+_OPENING = re.compile(r"^<!-- generated: ", re.MULTILINE)
+
+_CATALOGUE = PUBLIC | PROVISIONAL
+
+
+class MarkerError(M43Error):
+    """A marker in a page of the spec is broken or names no table."""
+
+
+def filled(page: str, name: str) -> str:
+    """Return a page with every pair of markers filled from the tables.
+
+    Args:
+        page: Markdown text.
+        name: what to call the page in errors.
+
+    Raises:
+        MarkerError: a pair is broken, or names no table.
+    """
+    pairs = len(_MARKED.findall(page))
+    if pairs != len(_OPENING.findall(page)):
+        raise MarkerError(f"{name}: a '<!-- generated: ... -->' has no '<!-- end generated -->'")
+    return _MARKED.sub(lambda match: match[1] + "\n" + _table(match["what"], name) + "\n" + match[4], page)
+
+
+def _table(what: str, name: str) -> str:
+    kind, _, argument = what.partition(" ")
+    if kind == "message":
+        return _message_table(argument, name)
+    if kind not in _TABLES:
+        raise MarkerError(f"{name}: no table is called {what!r}; tables: {', '.join(_TABLES)}, message NAME")
+    return _TABLES[kind]()
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _cited(citation: str) -> str:
+    """Return a citation with numbers: ``BELL@bb20aad`` becomes ``[1] bb20aad``."""
+    return ", ".join(_numbered(part.strip()) for part in citation.split(","))
+
+
+def _numbered(part: str) -> str:
+    key, _, place = part.partition("@")
+    number = SOURCES[key].number
+    return f"[{number}] {place}".strip() if number else "this project"
+
+
+def _evidence_table() -> str:
+    return _markdown(("level", "mark", "meaning"), [(f"`{level}`", level.mark, level.meaning) for level in Evidence])
+
+
+def _pin_table() -> str:
+    return _markdown(
+        ("line", "driven by", "idle", "purpose", "evidence", "source"),
+        [
+            (
+                pin.line,
+                " and ".join(pin.drivers),
+                "unknown" if pin.idle is None else str(pin.idle),
+                pin.purpose,
+                pin.evidence,
+                _cited(pin.source),
+            )
+            for pin in PINS
+        ],
+    )
+
+
+def _shape_table() -> str:
+    return _markdown(
+        ("shape", "first nibble", "after the command sum", "evidence", "source"),
+        [
+            (f"`{row.shape}` ({row.letter})", f"{row.nibble:X}", row.summary, row.evidence, _cited(row.source))
+            for row in SHAPES.values()
+        ],
+    )
+
+
+def _turn_table() -> str:
+    def then(phase: Phase | None) -> str:
+        return "as the shape says" if phase is None else phase
+
+    return _markdown(
+        ("phase", "DATA is driven by", "bytes", "then"),
+        [
+            (phase, turn.sender, "length - 1" if turn.size is None else str(turn.size), then(turn.then))
+            for phase, turn in TURNS.items()
+        ],
+    )
+
+
+def _messages_table() -> str:
+    return _markdown(
+        ("section", "name", "command", "shape", "what it does", "evidence", "source"),
+        [_message_row(kind.spec) for kind in _CATALOGUE],
+    )
+
+
+def _message_row(spec: MessageSpec) -> tuple[str, ...]:
+    return (
+        f"§{spec.section}",
+        f"`{spec.name}`",
+        f"`{spec.opcode.hex(' ').upper()}`",
+        spec.shape,
+        spec.doc,
+        spec.evidence,
+        _cited(spec.source),
+    )
+
+
+def _message_table(name: str, page: str) -> str:
+    kind: type[Message] | None = _CATALOGUE.named(name)
+    if kind is None:
+        raise MarkerError(f"{page}: no message is called {name!r}")
+    spec = kind.spec
+    head = f"Command `{spec.opcode.hex(' ').upper()}`, shape {spec.shape}, {spec.evidence} ({_cited(spec.source)}).\n\n"
+    return head + _markdown(
+        ("where", "bytes", "field", "what it is", "encoding", "unit", "evidence", "source"),
+        [_field_row(field) for field in spec.fields],
+    )
+
+
+def _field_row(field: Field) -> tuple[str, ...]:
+    return (
+        _WHERE[field.part],
+        _span(field),
+        f"`{field.name}`",
+        field.doc,
+        field.encoding.formula,
+        field.unit,
+        field.evidence,
+        _cited(field.source),
+    )
+
+
+_WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
+
+_TABLES: dict[str, Callable[[], str]] = {
+    "evidence": _evidence_table,
+    "pins": _pin_table,
+    "shapes": _shape_table,
+    "turns": _turn_table,
+    "messages": _messages_table,
+}
+
+
+def _span(field: Field) -> str:
+    """Return the bytes of a field: counted from the start of the command, of the block's data, or of the status."""
+    start = field.offset + (COMMAND_SIZE - 2 if field.part is Part.ARGUMENT else 0)
+    if field.encoding.size is None:
+        return f"{start}-"
+    return str(start) if field.encoding.size == 1 else f"{start}-{start + field.encoding.size - 1}"

@@ -1,0 +1,246 @@
+"""``m43 sniff``: a capture goes in, the lens traffic comes out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from m43drivers.capture import open_capture
+from m43drivers.lines import lines_by_name, lines_by_request
+from m43drivers.observe import observe
+from m43drivers.pinfinder import find_lines
+from m43proto.connection import UNKNOWN
+from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
+from m43tools.catalogues import combined
+from m43tools.output import open_output, progress_on_stderr
+from m43tools.render.columns import CsvWriter, JsonWriter, Writer
+from m43tools.render.glyphs import glyphs_for
+from m43tools.render.records import EVENT_NAMES, event_name
+from m43tools.render.summary import summary_json, summary_text
+from m43tools.render.text import TextWriter
+from m43tools.summary import Summary
+from m43tools.units import RATE, TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from fractions import Fraction
+    from typing import TextIO
+
+    from m43drivers.capture import Capture, Channel
+    from m43proto.catalogue import Catalogue
+    from m43proto.events import Event
+    from m43proto.pins import Line
+    from m43tools.output import Progress
+
+__all__ = ["sniff"]
+
+READING, DECODING = "reading", "decoding"
+EXIT_FINDINGS = 1
+
+LAYERS: dict[str, tuple[type, ...]] = {
+    "bytes": (ByteSeen, Violation, FragmentSeen),
+    "transactions": (TransactionSeen, PinEventSeen, Violation, FragmentSeen),
+    "messages": (MessageSeen, PinEventSeen, Violation, FragmentSeen),
+}
+"""What each layer shows."""
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What the user wants to see."""
+
+    layer: str
+    from_ns: Fraction | None
+    to_ns: Fraction | None
+    only: frozenset[str]
+
+    def in_time(self, event: Event) -> bool:
+        return (self.from_ns is None or event.t_ns >= self.from_ns) and (self.to_ns is None or event.t_ns < self.to_ns)
+
+    def shows(self, event: Event) -> bool:
+        return isinstance(event, LAYERS[self.layer]) and (not self.only or event_name(event) in self.only)
+
+
+def _pins(ctx: click.Context, param: click.Parameter, value: str | None) -> str | dict[str, str] | None:
+    if value is None or value == AUTO:
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part]
+    wrong = next((line for line, equals, channel in pairs if not (line and equals and channel)), None)
+    if wrong is not None or not pairs:
+        raise click.BadParameter(f"{value!r} must be 'auto' or look like CLK=D3,DATA=D1,BODY_ACK=D5,LENS_ACK=D0")
+    lines = [line.strip() for line, _, _ in pairs]
+    twice = next((line for line in lines if lines.count(line) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"line {twice} is given twice")
+    return {line.strip(): channel.strip() for line, _, channel in pairs}
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> frozenset[str]:
+    return frozenset(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+@click.command(
+    short_help="Decode a logic-analyser capture: what body and lens said.",
+    epilog="Exit codes: 0 decoded and clean; 1 decoded, with violations or wrong sums; 2 could not be read.",
+)
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--layer", type=click.Choice(list(LAYERS)), default="messages", show_default=True, help="What to show.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "jsonl", "csv"]), default="text", show_default=True, help="How."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there; the file appears only whole."
+)
+@click.option(
+    "--from", "from_ns", callback=TIME, metavar="TIME", help="Show what begins at or after this time (0.5, 500ms)."
+)
+@click.option("--to", "to_ns", callback=TIME, metavar="TIME", help="Show what begins before this time.")
+@click.option(
+    "--only", callback=_names, metavar="NAME,...", help="Show these messages or events only (Status,Drive,clock_hold)."
+)
+@click.option("--summary", is_flag=True, help="Counts, wrong sums, poll rate, identity and gaps instead of rows.")
+@click.option("--raw", is_flag=True, help="In text, show the bytes that nobody understands, too.")
+@click.option(
+    "--pins",
+    callback=_pins,
+    metavar="LINE=CHANNEL,...|auto",
+    help="Which channel is which line (CLK=D3,DATA=D1,...), or 'auto' to find out from the traffic.",
+)
+@click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
+@click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.pass_context
+def sniff(ctx: click.Context, /, **options: Any) -> None:
+    r"""Decode a logic-analyser capture: what body and lens said.
+
+    CAPTURE is a sigrok session (.sr), a VCD file, a Saleae Logic 2 CSV or binary export (a folder, or its files), or
+    raw packed samples (with --rate). Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used
+    when there, SLEEP, FOCUS and SHUTTER add their events.
+
+    \b
+    Examples:
+      m43 sniff power-up.sr
+      m43 sniff export/ --pins CLK=D3,DATA=D1,BODY_ACK=D5,LENS_ACK=D0
+      m43 sniff unknown.vcd --pins auto --summary
+      m43 sniff power-up.sr --only Status,Drive --format csv -o focus.csv
+      m43 sniff power-up.sr --layer bytes --format jsonl | head
+      m43 sniff samples.bin --rate 24MHz --pins auto
+    """
+    ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """The command line."""
+
+    catalogue: Catalogue
+    captures: tuple[Path, ...]
+    layer: str
+    form: str
+    output: Path | None
+    from_ns: Fraction | None
+    to_ns: Fraction | None
+    only: frozenset[str]
+    summary: bool
+    raw: bool
+    pins: str | dict[str, str] | None
+    rate: Fraction | None
+    channels: int | None
+
+    @property
+    def choice(self) -> _Choice:
+        return _Choice(self.layer, self.from_ns, self.to_ns, self.only)
+
+
+def _sniff(request: _Request) -> int:
+    _refuse_nonsense(request)
+    with progress_on_stderr(READING, DECODING) as progress:
+        capture = open_capture(
+            request.captures,
+            rate_hz=request.rate,
+            channels=request.channels,
+            progress=lambda fraction: progress.update(READING, fraction),
+        )
+        mapping = _mapping(capture, request.pins, progress)
+        events = observe(
+            capture, mapping, request.catalogue, progress=lambda fraction: progress.update(DECODING, fraction)
+        )
+        summary = Summary(capture.end_ns)
+        watched = summary.watch(event for event in events if request.choice.in_time(event))
+        with open_output(request.output) as stream:
+            if request.summary:
+                _write_summary(request, summary, watched, stream)
+            else:
+                _write_rows(request, watched, stream, progress)
+    if not summary.messages:
+        click.echo("m43: no transaction found; are the lines right? Try --pins auto", err=True)
+    return EXIT_FINDINGS if summary.findings else 0
+
+
+def _refuse_nonsense(request: _Request) -> None:
+    if request.summary and request.form == "csv":
+        raise click.UsageError("--summary has no csv form; use --format text or jsonl")
+    if request.from_ns is not None and request.to_ns is not None and request.to_ns <= request.from_ns:
+        raise click.UsageError("--to must lie behind --from")
+    if request.only and request.layer != "messages":
+        raise click.UsageError("--only chooses messages and events; it needs --layer messages")
+    known = [*(kind.spec.name for kind in request.catalogue), UNKNOWN, *EVENT_NAMES]
+    for name in sorted(request.only - set(known)):
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise click.UsageError(f"--only: nothing is called {name}; {hint}")
+    if request.output is not None and any(_same_file(request.output, capture) for capture in request.captures):
+        raise click.UsageError(f"{request.output} is the capture itself; choose another output")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _mapping(capture: Capture, pins: str | dict[str, str] | None, progress: Progress) -> Mapping[Line, Channel]:
+    if pins is None:
+        return lines_by_name(capture)
+    if isinstance(pins, dict):
+        return lines_by_request(capture, pins)
+    finding = find_lines(capture)
+    progress.hide()
+    click.echo(f"m43: --pins {finding}", err=True)
+    return finding.mapping
+
+
+def _write_rows(request: _Request, events: Iterable[Event], stream: TextIO, progress: Progress) -> None:
+    writer = _writer(request, stream)
+    shares_terminal = stream.isatty()
+    choice = request.choice
+    for event in events:
+        if choice.shows(event):
+            if shares_terminal:
+                progress.hide()
+            writer.write(event)
+    if isinstance(writer, TextWriter):
+        writer.write_legend()
+
+
+def _writer(request: _Request, stream: TextIO) -> Writer:
+    if request.form == "jsonl":
+        return JsonWriter(stream)
+    if request.form == "csv":
+        return CsvWriter(stream, request.layer, request.catalogue)
+    return TextWriter(stream, request.layer, glyphs_for(stream), colour=_colour(stream), raw=request.raw)
+
+
+def _colour(stream: TextIO) -> bool:
+    return stream.isatty() and "NO_COLOR" not in os.environ
+
+
+def _write_summary(request: _Request, summary: Summary, events: Iterable[Event], stream: TextIO) -> None:
+    for _ in events:
+        pass
+    write = summary_json if request.form == "jsonl" else summary_text
+    write(summary, stream)
