@@ -258,15 +258,15 @@ class Framer:
             self._out_of_turn(draft, byte)
 
     def _out_of_turn(self, draft: _Draft, byte: WireByte) -> None:
-        turn = TURNS[draft.phase]
-        self._lose(Cause.OUT_OF_TURN, f"in {draft.phase} the {byte.sender} sent a byte, not the {turn.sender}")
-        self._stray(byte)
+        detail = f"in {draft.phase} the {byte.sender} sent a byte, not the {TURNS[draft.phase].sender}"
+        self._lose(Cause.OUT_OF_TURN, detail)
+        self._stray(byte, Cause.OUT_OF_TURN, detail)
 
-    def _stray(self, byte: WireByte) -> None:
+    def _stray(self, byte: WireByte, cause: Cause = Cause.NO_COMMAND, detail: str = "outside any transaction") -> None:
         seen = ByteSeen(byte.t_ns, byte.end_ns, byte.sender, byte.value)
         self._events.append(seen)
         if self._lost is None:
-            self._lost = _Lost(Cause.NO_COMMAND, "bytes outside any transaction", seen.t_ns, seen.end_ns)
+            self._lost = _Lost(cause, detail, seen.t_ns, seen.end_ns)
         self._lost.add(seen)
 
     def _append(self, draft: _Draft, byte: WireByte) -> None:

@@ -157,8 +157,9 @@ class PinDecoder:
     # CLK
 
     def _clock_fell(self, t_ns: int, levels: int) -> None:
-        if not self._acked_by_body and self._bits and t_ns - self._rose_ns > BIT_IDLE_NS:
+        if not self._acked_by_body and t_ns - self._rose_ns > BIT_IDLE_NS:
             self._drop_bits(Cause.SHORT_BYTE)
+            self._aligned = True
         self._fell_ns = t_ns
         self._outside = self._acked_by_body and not levels & _BODY_ACK
 

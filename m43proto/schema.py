@@ -272,7 +272,7 @@ class Message:
         return cls.spec.opcode + _build(cls.spec, Part.ARGUMENT, {**defaults, **arguments})
 
 
-_RESERVED = frozenset(dir(Message)) | {"spec"}
+_RESERVED = frozenset(dir(Message)) | {"spec", "rest"}
 
 
 def _parse(spec: MessageSpec, layout: construct.Construct[Any, Any], data: bytes) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""Raw packed samples (``sigrok-cli -O binary`` and the like): nothing but bytes, so the user says the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from m43drivers.capture.common import Meter, Options
+from m43drivers.capture.model import Capture, CaptureError, Provenance
+from m43drivers.capture.packed import MAX_LINES, PackedSamples
+from m43drivers.capture.times import last_sample_ns, period_ns
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
+__all__ = ["read"]
+
+DEFAULT_LINES = 8
+BLOCK = 1 << 18
+
+
+def read(paths: tuple[Path, ...], options: Options) -> Capture:
+    """Read samples of ``ceil(channels / 8)`` bytes, little-endian; bit k is line ``D<k>``.
+
+    Args:
+        paths: one file.
+        options: ``rate_hz`` is needed; ``channels`` is 8 unless given.
+
+    Raises:
+        CaptureError: the rate is missing, or the size is no multiple of the sample size.
+    """
+    (path,) = paths
+    rate, lines = _rate(path, options), _lines(path, options)
+    unit = (lines + 7) // 8
+    tick_ns = period_ns(rate)
+    end_ns = last_sample_ns(path, _count(path, unit), tick_ns)
+    samples = PackedSamples(unit, lines, tick_ns)
+    _feed(path, samples, options)
+    details = {"bytes per sample": str(unit)}
+    channels = samples.channels([(f"D{bit}", (str(bit),)) for bit in range(lines)])
+    return Capture(channels, end_ns, float(rate), Provenance(str(path), "raw", details))
+
+
+def _feed(path: Path, samples: PackedSamples, options: Options) -> None:
+    meter = Meter(options.progress, path.stat().st_size)
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            samples.feed(block)
+            meter.at(stream.tell())
+
+
+def _rate(path: Path, options: Options) -> Fraction:
+    if options.rate_hz is None:
+        raise CaptureError(path, "raw samples carry no sample rate; give it (rate_hz) and the number of channels")
+    return options.rate_hz
+
+
+def _lines(path: Path, options: Options) -> int:
+    lines = DEFAULT_LINES if options.channels is None else options.channels
+    if not 1 <= lines <= MAX_LINES:
+        raise CaptureError(path, f"{lines} channels asked for; raw samples have 1 to {MAX_LINES}")
+    return lines
+
+
+def _count(path: Path, unit: int) -> int:
+    count, rest = divmod(path.stat().st_size, unit)
+    if rest:
+        expected = f"expected samples of {unit} bytes, but {rest} bytes are left over; check the number of channels"
+        raise CaptureError(path, expected, where=f"offset {count * unit}")
+    return count
