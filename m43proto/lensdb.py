@@ -103,11 +103,15 @@ def find_lens(maker: int, model: str, submodel: str) -> Lens | None:
 
 
 def search_lenses(words: tuple[str, ...]) -> tuple[Lens, ...]:
-    """Return the lenses that have every word in their name, maker, mount or id; all of them for no words."""
+    """Return the lenses that every word fits; all of them for no words.
+
+    A word fits in any part of name, maker or mount, as the whole id (``"0 01 10"``), or as the first bytes of the
+    identity block (``"00 00 01 10"``).
+    """
     wanted = [word.casefold() for word in words]
+    return tuple(lens for lens in lenses() if all(_fits(word, lens) for word in wanted))
 
-    def text(lens: Lens) -> str:
-        parts = (lens.name, lens.maker_name, lens.mount, MOUNTS[lens.mount], lens.id_text, lens.id_bytes.hex(" "))
-        return "\n".join(parts).casefold()
 
-    return tuple(lens for lens in lenses() if all(word in text(lens) for word in wanted))
+def _fits(word: str, lens: Lens) -> bool:
+    text = f"{lens.name}\n{lens.maker_name}\n{lens.mount}\n{MOUNTS[lens.mount]}".casefold()
+    return word in text or word in (lens.id_text, lens.id_bytes.hex(" "), lens.id_bytes.hex())

@@ -217,7 +217,8 @@ class PinDecoder:
             self._signals.append(Attention(t_ns))
 
     def _turn_ends(self, t_ns: int) -> None:
-        if self._sender is Role.BODY and self._turn_bytes:
+        bytes_of_body = self._turn_bytes if self._sender is Role.BODY else self._turn_bytes - 1
+        if self.handshaken and self._sender is not Role.LENS and bytes_of_body > 0:
             self._signals.append(HandOver(t_ns))
         self._sender = None
 

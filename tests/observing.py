@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from m43proto.catalogue import Catalogue
 from m43proto.connection import Connection
-from m43proto.events import Event
 from m43proto.messages import PUBLIC
 from m43proto.pins import LINES, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from m43proto.catalogue import Catalogue
+    from m43proto.events import Event
 
 E = TypeVar("E")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, note, settings
@@ -27,6 +27,9 @@ from m43proto.pins import LINES, Line, Role
 from m43proto.shapes import Shape
 from tests.observing import BARE, observed, of
 from tests.waveform import BODY_ACK, CLK, DATA, LENS_ACK, SLEEP, Script, SentByte, Waveform, random_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -452,7 +455,10 @@ def test_a_body_that_does_not_wait_for_the_lens_is_understood(racing: Script) ->
     waveform = Waveform(random.Random(4))
     waveform.power_up()
     waveform.body_turn(racing.command)
-    replies = [sum(racing.command) % 256, *{"B": [0], "C": [31, 0, *racing.data, sum(racing.data) % 256]}.get(racing.letter, [])]
+    replies = [
+        sum(racing.command) % 256,
+        *{"B": [0], "C": [31, 0, *racing.data, sum(racing.data) % 256]}.get(racing.letter, []),
+    ]
     for index, value in enumerate(replies):
         if racing.letter == "B" and index == 1:
             waveform.completion(10_000)
@@ -520,7 +526,12 @@ def test_a_capture_may_end_anywhere(script: Script) -> None:
 
 @pytest.mark.parametrize(
     ("cut", "silence_ns", "broken"),
-    [(read_breaks_off, 90_000_000, False), (read_breaks_off, 110_000_000, True), (completion_breaks_off, 1_900_000_000, False), (completion_breaks_off, 2_100_000_000, True)],
+    [
+        (read_breaks_off, 90_000_000, False),
+        (read_breaks_off, 110_000_000, True),
+        (completion_breaks_off, 1_900_000_000, False),
+        (completion_breaks_off, 2_100_000_000, True),
+    ],
 )
 def test_a_lens_that_falls_silent_for_too_long_is_a_violation(
     cut: Callable[[Waveform], None], silence_ns: int, broken: bool

@@ -47,7 +47,9 @@ def test_aperture_words_mean_the_nominal_f_numbers(word: int, f_number: float) -
     assert F_NUMBER.decode(word) == pytest.approx(f_number, rel=0.002)
 
 
-@pytest.mark.parametrize(("word", "distance_m"), [(66, 0.33), (98, 0.49), (0, 0.0), (0xFFFE, 327.67), (0xFFFF, math.inf)])
+@pytest.mark.parametrize(
+    ("word", "distance_m"), [(66, 0.33), (98, 0.49), (0, 0.0), (0xFFFE, 327.67), (0xFFFF, math.inf)]
+)
 def test_focus_distances_count_five_millimetres(word: int, distance_m: float) -> None:
     assert DISTANCE.decode(word) == distance_m
     assert DISTANCE.encode(distance_m) == word

@@ -56,15 +56,18 @@ def test_any_bytes_of_the_right_length_survive(kind: type[Message], data: st.Dat
 @every_message
 @given(wire=st.binary(max_size=60))
 def test_any_bytes_give_a_message_or_a_decode_error(kind: type[Message], wire: bytes) -> None:
-    try:
+    if len(wire) == kind.spec.size or (kind.spec.size is None and len(wire) >= 2):
         assert kind.parse(wire).build() == wire
-    except DecodeError as error:
-        assert error.data == wire
-        assert len(wire) != kind.spec.size
+        return
+    with pytest.raises(DecodeError) as refused:
+        kind.parse(wire)
+    assert refused.value.data == wire
 
 
 @every_message
-@given(arguments=st.binary(min_size=2, max_size=2), block=st.binary(max_size=60), status=st.none() | st.integers(0, 255))
+@given(
+    arguments=st.binary(min_size=2, max_size=2), block=st.binary(max_size=60), status=st.none() | st.integers(0, 255)
+)
 def test_a_reading_drops_nothing(kind: type[Message], arguments: bytes, block: bytes, status: int | None) -> None:
     reading = kind.spec.read(arguments, block, status)
     covered = len(block) - len(reading.rest)
@@ -103,7 +106,11 @@ def test_a_unit_stands_at_the_end_of_the_name(kind: type[Message]) -> None:
 @pytest.mark.parametrize(
     ("wire", "name", "values"),
     [
-        ("c1f90000 00000110000041414132343338343100000001 11", "Identify", {"serial": "AAA243841", "firmware": "1.101"}),
+        (
+            "c1f90000 00000110000041414132343338343100000001 11",
+            "Identify",
+            {"serial": "AAA243841", "firmware": "1.101"},
+        ),
         ("6080fe02 01ca0400000000 0000", "Drive", {"aperture_operation": "set", "focus_operation": "leave"}),
         ("608003fe 0100000000d7ff0100", "Drive", {"focus_operation": "move", "focus_target": -41}),
         ("608003fe 01000000004e020000", "Drive", {"focus_target": 590}),
@@ -124,7 +131,15 @@ def test_recorded_bytes_decode_to_what_their_sources_say(wire: str, name: str, v
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [("b0f20000", 0xA2), ("c0f60000", 0xB6), ("a0f50100", 0x96), ("c1f90000", 0xBA), ("60f00000", 0x50), ("", 0), ("0a10c409", 0xE7)],
+    [
+        ("b0f20000", 0xA2),
+        ("c0f60000", 0xB6),
+        ("a0f50100", 0x96),
+        ("c1f90000", 0xBA),
+        ("60f00000", 0x50),
+        ("", 0),
+        ("0a10c409", 0xE7),
+    ],
 )
 def test_sums_equal_those_on_record(data: str, expected: int) -> None:
     assert wire_sum(bytes.fromhex(data)) == expected

@@ -41,7 +41,7 @@ def test_the_turns_agree_with_the_shapes() -> None:
 
 
 def _phases(phase: Phase) -> list[Phase]:
-    phases = []
+    phases: list[Phase] = []
     while phase is not Phase.IDLE:
         phases.append(phase)
         following = TURNS[phase].then

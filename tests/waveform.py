@@ -5,14 +5,17 @@ It knows the wire only from specs/2-link.md and specs/3-framing.md and shares no
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from m43drivers.capture.model import Channel
 from m43proto.pins import LINES, Line, Role
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
 
 CLK, DATA, BODY_ACK, LENS_ACK, SLEEP, FOCUS, SHUTTER = LINES
 
@@ -86,7 +89,9 @@ class Waveform:
         self.set(line, level)
 
     def _phase(self) -> None:
-        self.wait(self.rng.randint(1_000, 28_000) if self.rng.random() < self.stretch else self.rng.randint(*self.low_ns))
+        self.wait(
+            self.rng.randint(1_000, 28_000) if self.rng.random() < self.stretch else self.rng.randint(*self.low_ns)
+        )
 
     def bits(self, value: int, count: int = 8) -> tuple[int, int]:
         start = self.now_ns

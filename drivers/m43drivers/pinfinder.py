@@ -81,6 +81,7 @@ class _Trial:
     mapping: dict[Line, Channel]
     right: int
     wrong: int
+    transactions: int
     end_ns: int
 
     @property
@@ -104,7 +105,7 @@ def find_lines(capture: Capture) -> Finding:
     rest = _others(active, bare.mapping)
     acked = _best(_acked_trials(capture, bare, rest))
     found = acked if acked is not None and acked.score >= bare.score * 0.9 else bare
-    frame = _frame_lines(_others(active, found.mapping), found.end_ns)
+    frame = _frame_lines(_others(active, found.mapping), found)
     return Finding({**found.mapping, **frame}, found.right, found.wrong, found is acked, tuple(frame))
 
 
@@ -143,8 +144,8 @@ def _judge(capture: Capture, mapping: dict[Line, Channel], end_ns: int) -> _Tria
         right, wrong = right + good, wrong + bad
         transactions += isinstance(event, TransactionSeen)
         if transactions == _JUDGED_TRANSACTIONS:
-            return _Trial(mapping, right, wrong, _end(event, end_ns))
-    return _Trial(mapping, right, wrong, end_ns)
+            return _Trial(mapping, right, wrong, transactions, min(end_ns, event.end_ns))
+    return _Trial(mapping, right, wrong, transactions, end_ns)
 
 
 def _verdicts(event: Event) -> tuple[int, int]:
@@ -154,19 +155,15 @@ def _verdicts(event: Event) -> tuple[int, int]:
     return 0, int(isinstance(event, Violation))
 
 
-def _end(event: Event, end_ns: int) -> int:
-    return min(end_ns, event.end_ns)
-
-
 def _until(channel: Channel, end_ns: int) -> Channel:
     kept = int(np.searchsorted(channel.edges_ns, end_ns, side="right"))
     return Channel(channel.name, channel.initial, channel.edges_ns[:kept], channel.aliases)
 
 
-def _frame_lines(rest: Sequence[Channel], traffic_ns: int) -> dict[Line, Channel]:
+def _frame_lines(rest: Sequence[Channel], found: _Trial) -> dict[Line, Channel]:
     """Tell SLEEP, FOCUS and SHUTTER by their patterns; a pattern that two channels show tells nothing."""
-    patterns = {Line.SLEEP: _like_sleep, Line.FOCUS: _like_focus, Line.SHUTTER: _like_shutter}
-    fitting = {line: [channel for channel in rest if fits(channel, traffic_ns)] for line, fits in patterns.items()}
+    slow = [channel for channel in rest if _until(channel, found.end_ns).edges_ns.size <= 4 * found.transactions]
+    fitting = {line: [channel for channel in slow if fits(channel)] for line, fits in _PATTERNS.items()}
     return {line: channels[0] for line, channels in fitting.items() if len(channels) == 1}
 
 
@@ -177,16 +174,19 @@ def _high_share(channel: Channel) -> float:
     return float(spans[first_high::2].sum() / spans.sum()) if spans.size else 0.0
 
 
-def _like_sleep(channel: Channel, traffic_ns: int) -> bool:
-    """Rises once, before or within the traffic, and at most falls once more."""
-    return channel.initial == 0 and channel.edges_ns.size <= 2 and int(channel.edges_ns[0]) < traffic_ns
+def _like_sleep(channel: Channel) -> bool:
+    """Rises once, and falls at most once more."""
+    return channel.initial == 0 and channel.edges_ns.size <= 2
 
 
-def _like_focus(channel: Channel, traffic_ns: int) -> bool:
+def _like_focus(channel: Channel) -> bool:
     """Toggles at a steady pace."""
     return channel.edges_ns.size >= 3 and 0.3 < _high_share(channel) < 0.7
 
 
-def _like_shutter(channel: Channel, traffic_ns: int) -> bool:
+def _like_shutter(channel: Channel) -> bool:
     """Is low but for short pulses."""
     return channel.edges_ns.size >= 4 and _high_share(channel) < 0.2
+
+
+_PATTERNS = {Line.SLEEP: _like_sleep, Line.FOCUS: _like_focus, Line.SHUTTER: _like_shutter}

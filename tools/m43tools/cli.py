@@ -5,6 +5,7 @@ This file imports nothing but click, so that ``m43 --help`` answers at once; a s
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["COMMANDS", "EXIT_BAD_INPUT", "EXIT_BROKEN_PIPE", "EXIT_INTERRUPTED", "main", "root"]
+
+_COMPLETION = "_M43_COMPLETE"
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -81,7 +84,9 @@ def root(ctx: click.Context, catalogues: tuple[str, ...]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``m43`` and return its exit code; every failure is one line on stderr."""
     try:
-        outcome = root.main(arguments, prog_name="m43", standalone_mode=False)
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except click.exceptions.Exit as asked:
+        return asked.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -93,7 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
     except Exception as error:
         return _refuse(error)
-    return outcome if isinstance(outcome, int) else 0
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a subcommand; unlike ``root.main()``, leave exit codes and closed pipes to the caller."""
+    if _COMPLETION in os.environ:
+        root.main(arguments, prog_name="m43", complete_var=_COMPLETION)
+    with root.make_context("m43", arguments) as context:
+        root.invoke(context)
+        sys.stdout.flush()
+    return 0
 
 
 def _refuse(error: Exception) -> int:
@@ -108,8 +122,6 @@ def _refuse(error: Exception) -> int:
 
 def _forget_stdout() -> None:
     """Keep the interpreter from flushing into the closed pipe at exit."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

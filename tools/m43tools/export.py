@@ -1,57 +1,98 @@
-"""``m43 export``: write what is generated from the message tables, or check that it is up to date."""
+"""``m43 export``: write what is generated from the tables of the project, or check that it is up to date."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from m43proto.errors import M43Error
-from m43tools.render.spec import filled
 
-__all__ = ["export"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TARGETS", "export"]
 
 EXIT_STALE = 1
+
+PICTURED = "captures/bell-fakebody__lens-model__power-up/capture.sr"
+"""The capture whose decode the README shows, from the root of the repository."""
+
+
+def _spec_pages(root: Path) -> dict[Path, str]:
+    from m43tools.render.spec import filled
+
+    pages = sorted((root / "specs").glob("*.md"))
+    if not pages:
+        raise M43Error(
+            f"{root}: no page of the spec (specs/*.md) here; run it in the root of the repository or give -o"
+        )
+    return {page: filled(page.read_text(encoding="utf-8"), page.name) for page in pages}
+
+
+def _picture(root: Path) -> dict[Path, str]:
+    from m43drivers.capture import open_capture
+    from m43drivers.lines import lines_by_name
+    from m43drivers.observe import observe
+    from m43proto.messages import PUBLIC
+    from m43tools.render.glyphs import UNICODE
+    from m43tools.render.picture import svg_of, text_in
+    from m43tools.render.text import TextWriter
+    from m43tools.sniff import LAYERS
+
+    capture = open_capture(root / PICTURED)
+    stream = io.StringIO()
+    writer = TextWriter(stream, "messages", UNICODE, colour=True, raw=False)
+    for event in observe(capture, lines_by_name(capture), PUBLIC):
+        if isinstance(event, LAYERS["messages"]):
+            writer.write(event)
+    writer.write_legend()
+    target = root / "specs" / "pictures" / "sniff.svg"
+    fresh = svg_of(stream.getvalue(), f"m43 sniff {PICTURED}")
+    held = target.read_text(encoding="utf-8") if target.exists() else ""
+    return {target: held if text_in(held) == text_in(fresh) else fresh}
+
+
+TARGETS: dict[str, Callable[[Path], dict[Path, str]]] = {"spec": _spec_pages, "picture": _picture}
+"""What can be exported: name -> function from the root of the repository to the files and what they should hold."""
 
 
 @click.command(
     short_help="Write what is generated from the message tables.",
     epilog="Exit codes: 0 written, or up to date; 1 with --check: stale; 2 wrong usage or a broken page.",
 )
-@click.argument("target", type=click.Choice(["spec"]))
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice(list(TARGETS)))
 @click.option(
     "-o",
     "--output",
+    "root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default="specs",
-    show_default=True,
+    default=".",
     metavar="DIR",
-    help="Folder of the pages.",
+    help="Root of the repository (default: here).",
 )
 @click.option("--check", is_flag=True, help="Write nothing; name what is stale.")
 @click.pass_context
-def export(ctx: click.Context, target: str, output: Path, *, check: bool) -> None:
-    r"""Write what is generated from the message tables.
+def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: bool) -> None:
+    r"""Write what is generated from the message tables; all of it without a TARGET.
 
-    TARGET spec fills the tables between '<!-- generated: ... -->' markers in the pages of the written spec.
+    \b
+    spec     the tables between '<!-- generated: ... -->' markers in specs/*.md
+    picture  the picture of m43 sniff in the README, specs/pictures/sniff.svg
 
     \b
     Examples:
-      m43 export spec
+      m43 export
       m43 export spec --check
     """
-    pages = sorted(output.glob("*.md"))
-    if not pages:
-        raise M43Error(f"{output}: no page of the spec (*.md) in this folder")
-    stale = [page for page in pages if _is_stale(page)]
-    for page in stale:
-        click.echo(f"{'stale' if check else 'written'}: {page}")
+    wanted = [files for target in targets or TARGETS for files in TARGETS[target](root).items()]
+    stale = {path: text for path, text in wanted if not path.exists() or path.read_text(encoding="utf-8") != text}
+    for path, text in stale.items():
+        click.echo(f"{'stale' if check else 'written'}: {path}")
         if not check:
-            page.write_text(filled(page.read_text(encoding="utf-8"), page.name), encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     if check and stale:
         ctx.exit(EXIT_STALE)
-
-
-def _is_stale(page: Path) -> bool:
-    text = page.read_text(encoding="utf-8")
-    return filled(text, page.name) != text

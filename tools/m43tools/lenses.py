@@ -106,4 +106,5 @@ def _print_rich(found: tuple[Lens, ...]) -> None:
         table.add_row(*_cells(lens))
     console = Console()
     console.print(table, markup=False)
-    console.print(f"[dim]{len(found)} lenses; ? = the name does not say[/dim]")
+    count = "1 lens" if len(found) == 1 else f"{len(found)} lenses"
+    console.print(f"{count}; ? = the name does not say", style="dim", highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +43,7 @@ def messages(ctx: click.Context, names: tuple[str, ...], *, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps([record(kind.spec) for kind in chosen], ensure_ascii=False, indent=2))
         return
-    glyphs = glyphs_for(click.get_text_stream("stdout"))
+    glyphs = glyphs_for(sys.stdout)
     for kind in chosen:
         click.echo("\n".join(_lines(kind.spec, glyphs)) if names else _headline(kind.spec, glyphs))
 

@@ -131,7 +131,9 @@ def _exact_rate(path: Path, rate_hz: float | Fraction | None) -> Fraction | None
     if rate_hz is None:
         return None
     if not 0 < rate_hz <= MAX_RATE_HZ:
-        raise CaptureError(path, f"expected a sample rate above 0 Hz, found {shown(str(rate_hz))}; give it (rate_hz)")
+        raise CaptureError(
+            path, f"expected a sample rate above 0 Hz, found {shown(str(rate_hz))}; give it with --rate (rate_hz)"
+        )
     return Fraction(str(rate_hz))
 
 

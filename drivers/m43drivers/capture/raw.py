@@ -51,7 +51,10 @@ def _feed(path: Path, samples: PackedSamples, options: Options) -> None:
 
 def _rate(path: Path, options: Options) -> Fraction:
     if options.rate_hz is None:
-        raise CaptureError(path, "raw samples carry no sample rate; give it (rate_hz) and the number of channels")
+        raise CaptureError(
+            path,
+            "raw samples carry no sample rate; give it with --rate (rate_hz), and the number of lines with --channels",
+        )
     return options.rate_hz
 
 

@@ -162,11 +162,13 @@ def _number(path: Path, keys: Mapping[str, str], key: str, largest: int) -> int 
 def _samplerate(path: Path, keys: Mapping[str, str]) -> Fraction:
     text = keys.get("samplerate")
     if text is None:
-        raise _bad_key(path, "samplerate", "the session states no sample rate; give it (rate_hz)")
+        raise _bad_key(path, "samplerate", "the session states no sample rate; give it with --rate (rate_hz)")
     match = SAMPLERATE.fullmatch(text.strip())
     rate = Fraction(match[1]) * PREFIXES[match[2].lower()] if match else Fraction(0)
     if not rate:
-        raise _bad_key(path, "samplerate", f"expected a rate like '24 MHz', found {shown(text)}; give it (rate_hz)")
+        raise _bad_key(
+            path, "samplerate", f"expected a rate like '24 MHz', found {shown(text)}; give it with --rate (rate_hz)"
+        )
     return rate
 
 

@@ -202,6 +202,8 @@ class TextWriter:
         return lead + self._style(f"fragment: {_hex(event.data)}", fg="yellow")
 
 
+_UNIT_WORDS = frozenset({"f", "m", "mm", "um", "deg", "degc", "s", "ms", "us", "ns", "hz", "v", "a"})
+
 _IDENTITY = ("maker", "model", "submodel")
 
 _LEVELS = {0: "falls", 1: "rises"}
@@ -231,9 +233,7 @@ def _speaker(event: TransactionSeen) -> Role:
 def _label(field: Field) -> str:
     """Return a field's name in words, without the unit at its end."""
     words = field.name.split("_")
-    if field.unit and words[-1] in ("f", "m", "mm", "deg"):
-        words = words[:-1]
-    return " ".join(words)
+    return " ".join(words[:-1] if field.unit and words[-1] in _UNIT_WORDS else words)
 
 
 def _printable(text: str) -> str:
