@@ -39,8 +39,8 @@ class Connection:
 
     Args:
         catalogue: the messages that it knows.
-        lines: the lines that the levels really hold. CLK and DATA are needed; with BODY_ACK and LENS_ACK the handshake
-            tells who speaks and where a command begins; without both, the message table and the sums must.
+        lines: the lines that the levels really hold. CLK and DATA are needed. BODY_ACK tells who speaks and where a
+            command begins; without it, the message table and the sums must. LENS_ACK tells where clocks went astray.
 
     Raises:
         ValueError: CLK or DATA is not among the lines.
@@ -51,7 +51,7 @@ class Connection:
             raise ValueError("an observer needs CLK and DATA")
         self.catalogue = catalogue
         self._decoder = PinDecoder(lines)
-        self._framer = Framer(catalogue.shape_of, handshaken=self._decoder.handshaken)
+        self._framer = Framer(catalogue.shape_of, in_bursts=self._decoder.in_bursts)
         self._events: deque[Event] = deque()
 
     def receive_levels(self, t_ns: int, levels: int) -> None:
@@ -66,7 +66,7 @@ class Connection:
 
     def receive_end(self, t_ns: int) -> None:
         """Take the end of the traffic at `t_ns`; what was still open is reported."""
-        self._report(self._framer.finish(t_ns))
+        self._report(self._framer.finish(self._decoder.finish(t_ns), t_ns))
 
     def next_event(self) -> Event | None:
         """Return the next event, or None when more traffic is needed."""

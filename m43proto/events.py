@@ -56,6 +56,7 @@ class Cause(StrEnum):
     OUT_OF_TURN = "out_of_turn"
     BROKE_OFF = "broke_off"
     NO_COMMAND = "no_command"
+    NO_ANSWER = "no_answer"
 
     @property
     def meaning(self) -> str:
@@ -70,8 +71,9 @@ _MEANINGS = {
     Cause.COMMAND_SIZE: "The body handed over after a number of bytes that no command has.",
     Cause.BLOCK_LENGTH: "The length word of a block does not fit the bytes that were sent.",
     Cause.OUT_OF_TURN: "A byte was clocked while it was the other side's turn.",
-    Cause.BROKE_OFF: "A transaction stopped before its end.",
+    Cause.BROKE_OFF: "A transaction, or an attention, that stopped before its end.",
     Cause.NO_COMMAND: "Bytes that begin with no command.",
+    Cause.NO_ANSWER: "The body raised BODY_ACK and the lens never answered.",
 }
 
 

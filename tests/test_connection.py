@@ -310,14 +310,15 @@ def long_written_block(waveform: Waveform) -> None:
     waveform.transactions.pop()
 
 
-def lens_speaks_in_command(waveform: Waveform) -> None:
-    waveform.step(BODY_ACK, 1)
-    waveform.step(LENS_ACK, 1)
-    waveform.step(BODY_ACK, 0)
-    waveform.step(BODY_ACK, 1)
-    waveform.byte(Role.LENS, 0xC1)
-    waveform.step(BODY_ACK, 0)
-    waveform.step(LENS_ACK, 0)
+def lens_speaks_in_the_block(waveform: Waveform) -> None:
+    write_breaks_off(waveform)
+    waveform.lens_byte(0x0A)
+
+
+def nobody_answers(waveform: Waveform) -> None:
+    waveform.set(BODY_ACK, 1)
+    waveform.wait(150_000_000)
+    waveform.set(BODY_ACK, 0)
 
 
 def stray_lens_bytes(waveform: Waveform) -> None:
@@ -368,7 +369,8 @@ FAULTS: list[tuple[Callable[[Waveform], None], Cause]] = [
     (empty_written_block, Cause.BLOCK_LENGTH),
     (cut_written_length, Cause.BLOCK_LENGTH),
     (long_written_block, Cause.BLOCK_LENGTH),
-    (lens_speaks_in_command, Cause.OUT_OF_TURN),
+    (lens_speaks_in_the_block, Cause.OUT_OF_TURN),
+    (nobody_answers, Cause.NO_ANSWER),
     (stray_lens_bytes, Cause.NO_COMMAND),
     (read_breaks_off, Cause.BROKE_OFF),
     (completion_breaks_off, Cause.BROKE_OFF),
@@ -426,7 +428,7 @@ def test_a_stray_clock_before_an_acknowledge_is_named_and_costs_no_byte() -> Non
     assert as_sent(events) == waveform.sent
     assert whole(events) == truth(waveform)
     [violation] = of(Violation, events)
-    assert (violation.cause, violation.detail) == (Cause.STRAY_BITS, "1 of 8 bits")
+    assert (violation.cause, violation.detail) == (Cause.STRAY_BITS, "1 bit too many behind a byte")
 
 
 def test_a_late_acknowledge_inside_the_next_byte_ends_no_byte() -> None:
@@ -473,6 +475,54 @@ def test_a_body_that_does_not_wait_for_the_lens_is_understood(racing: Script) ->
     assert as_sent(events) == waveform.sent
     assert [row[2:] for row in whole(events)] == [(racing.command, racing.data), (POLL.command, POLL.data)]
     assert findings(events) == []
+
+
+def test_lens_bytes_that_run_into_each_other_are_told_by_the_ack_lines() -> None:
+    waveform = drawn(IDENTIFY, POLL, DRIVE)
+    dips = [
+        index
+        for index in range(1, len(waveform.changes) - 1)
+        if waveform.changes[index - 1][1] & ~waveform.changes[index][1] & BODY_ACK.mask
+    ]
+    for index in dips[8:14:2]:
+        while not waveform.changes[index][1] & BODY_ACK.mask:
+            t_ns, word = waveform.changes[index]
+            waveform.changes[index] = (t_ns, word | BODY_ACK.mask)
+            index += 1
+    events = observed(waveform.changes)
+    assert as_sent(events) == waveform.sent
+    assert whole(events) == truth(waveform)
+    assert findings(events) == []
+
+
+def test_a_lens_that_sends_more_than_its_turn_has_is_out_of_turn() -> None:
+    waveform = drawn(IDENTIFY)
+    waveform.body_turn(MODE.command)
+    waveform.step(LENS_ACK, 1)
+    waveform.step(BODY_ACK, 1)
+    waveform.byte(Role.LENS, 0x96)
+    waveform.byte(Role.LENS, 0x55)
+    waveform.step(BODY_ACK, 0)
+    waveform.step(LENS_ACK, 0)
+    waveform.idle()
+    events = observed(waveform.changes)
+    assert [(event.cause, event.data) for event in of(Violation, events)] == [(Cause.OUT_OF_TURN, b"\x55")]
+    assert [event.complete for event in of(TransactionSeen, events)] == [True, True]
+
+
+def test_an_endless_burst_is_cut_and_memory_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = 40
+    monkeypatch.setattr("m43proto.phy.LONGEST_BURST", longest)
+    connection = Connection()
+    levels = CLK.mask
+    connection.receive_levels(0, levels)
+    connection.receive_levels(1, levels := levels | BODY_ACK.mask)
+    for clock in range((longest + 3) * 8):
+        connection.receive_levels(clock * 1_000 + 2, levels & ~CLK.mask)
+        connection.receive_levels(clock * 1_000 + 500, levels)
+    connection.receive_end(10**9)
+    events = list(connection.events())
+    assert len(of(ByteSeen, events)) == longest + 3
 
 
 @pytest.mark.parametrize("lines", [LINES, BARE], ids=["all lines", "bare"])
@@ -567,6 +617,43 @@ def test_without_ack_lines_the_bits_realign_after_a_rest() -> None:
     events = observed(waveform.changes, lines=BARE)
     assert whole(events) == truth(waveform)
     assert [event.cause for event in of(Violation, events)] == [Cause.SHORT_BYTE]
+
+
+@pytest.mark.parametrize("fault", [short_byte, short_reply_byte])
+def test_without_ack_lines_a_short_byte_is_one_violation(fault: Callable[[Waveform], None]) -> None:
+    waveform = drawn(IDENTIFY, power=False)
+    fault(waveform)
+    waveform.idle(1_000_000)
+    waveform.transaction(POLL)
+    waveform.transaction(DRIVE)
+    events = observed(waveform.changes, lines=BARE)
+    assert [event.cause for event in of(Violation, events)] == [Cause.SHORT_BYTE]
+    assert whole(events) == truth(waveform)
+
+
+def test_a_command_that_stops_is_broken_off_and_not_a_fragment() -> None:
+    waveform = drawn(IDENTIFY)
+    waveform.step(BODY_ACK, 1)
+    waveform.step(LENS_ACK, 1)
+    waveform.byte(Role.BODY, 0xC1)
+    cut = observed(waveform.changes, end_ns=waveform.now_ns + 50_000_000)
+    assert [type(event) for event in findings(cut)] == [FragmentSeen]
+    silent = observed(waveform.changes, end_ns=waveform.now_ns + 150_000_000)
+    assert [event.detail for event in of(Violation, silent)] == ["nothing followed for 150 ms, 1 bytes into a command"]
+    waveform.set(SLEEP, 0)
+    off = observed(waveform.changes)
+    assert [event.detail for event in of(Violation, off)] == ["the body switched the lens off, 1 bytes into a command"]
+
+
+@pytest.mark.parametrize(("answered", "cause"), [(False, Cause.NO_ANSWER), (True, Cause.BROKE_OFF)])
+def test_a_body_that_hangs_in_its_attention_is_a_violation(answered: bool, cause: Cause) -> None:
+    waveform = drawn(IDENTIFY)
+    waveform.step(BODY_ACK, 1)
+    if answered:
+        waveform.step(LENS_ACK, 1)
+    events = observed(waveform.changes, end_ns=waveform.now_ns + 3_000_000_000)
+    assert [event.cause for event in of(Violation, events)] == [cause]
+    assert findings(observed(waveform.changes, end_ns=waveform.now_ns + 50_000_000)) == []
 
 
 def test_without_ack_lines_a_start_in_mid_traffic_hunts_for_a_command() -> None:

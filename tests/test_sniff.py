@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from m43tools.cli import main
+from m43tools.output import progress_on_stderr
 from tests.recordings import (
     BAD_POLL,
     DRIVE,
@@ -27,10 +28,12 @@ from tests.recordings import (
     session,
     vcd,
 )
-from tests.waveform import LENS_ACK, Script, Waveform
+from tests.waveform import BODY_ACK, LENS_ACK, Script, Waveform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from m43proto.pins import Line
 
 PINS = "SLEEP=D4,BODY_ACK=D2,LENS_ACK=D3,CLK=D0,DATA=D1,FOCUS=D5,SHUTTER=D6"
 
@@ -58,12 +61,15 @@ class Run:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+M43: TypeAlias = "Callable[..., Run]"
+
+
 @pytest.fixture
-def m43(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+def m43(capsys: pytest.CaptureFixture[str]) -> M43:
     return lambda *arguments: Run(arguments, capsys)
 
 
-def test_bytes_equal_what_was_sent(m43: Callable[..., Run], capture: Path, waveform: Waveform) -> None:
+def test_bytes_equal_what_was_sent(m43: M43, capture: Path, waveform: Waveform) -> None:
     run = m43("sniff", capture, "--layer", "bytes", "--format", "jsonl")
     assert run.code == 0
     assert run.records == [
@@ -72,7 +78,7 @@ def test_bytes_equal_what_was_sent(m43: Callable[..., Run], capture: Path, wavef
     ]
 
 
-def test_transactions_have_the_stable_keys(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_transactions_have_the_stable_keys(m43: M43, tmp_path: Path) -> None:
     waveform = session(BAD_POLL)
     run = m43("sniff", vcd(tmp_path, waveform), "--layer", "transactions", "--format", "jsonl")
     assert run.code == 1
@@ -101,7 +107,7 @@ def test_transactions_have_the_stable_keys(m43: Callable[..., Run], tmp_path: Pa
     assert rows[0]["data_sum_ok"] is None
 
 
-def test_messages_have_names_fields_and_evidence(m43: Callable[..., Run], capture: Path) -> None:
+def test_messages_have_names_fields_and_evidence(m43: M43, capture: Path) -> None:
     run = m43("sniff", capture, "--format", "jsonl")
     named: dict[str, Any] = {record["name"]: record for record in run.records if "name" in record}
     assert named["Status"]["fields"]["focus_distance_m"] == 0.33
@@ -113,7 +119,7 @@ def test_messages_have_names_fields_and_evidence(m43: Callable[..., Run], captur
     assert list(named["Drive"])[-3:] == ["name", "fields", "evidence"]
 
 
-def test_pin_events_are_lines_with_an_event(m43: Callable[..., Run], capture: Path) -> None:
+def test_pin_events_are_lines_with_an_event(m43: M43, capture: Path) -> None:
     events = [record for record in m43("sniff", capture, "--format", "jsonl").records if "event" in record]
     kinds = [record["event"] for record in events]
     assert kinds[:3] == ["power_up", "wake_pulse", "clock_hold"]
@@ -122,7 +128,7 @@ def test_pin_events_are_lines_with_an_event(m43: Callable[..., Run], capture: Pa
     assert events[2]["end_ns"] - events[2]["t_ns"] == 1_000_000
 
 
-def test_violations_are_lines_with_an_event_and_the_exit_code_says_so(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_violations_are_lines_with_an_event_and_the_exit_code_says_so(m43: M43, tmp_path: Path) -> None:
     waveform = session()
     waveform.body_turn(b"\x33\x00\x00\x00")
     waveform.lens_byte(0x33)
@@ -137,7 +143,7 @@ def test_violations_are_lines_with_an_event_and_the_exit_code_says_so(m43: Calla
     assert "violation: unknown_shape: command 33 00 00 00" in m43("sniff", path).out
 
 
-def test_a_cut_start_is_a_fragment_and_clean(m43: Callable[..., Run], tmp_path: Path, waveform: Waveform) -> None:
+def test_a_cut_start_is_a_fragment_and_clean(m43: M43, tmp_path: Path, waveform: Waveform) -> None:
     cut = next(index for index, (t_ns, _) in enumerate(waveform.changes) if t_ns > waveform.sent[12].t_ns)
     waveform.changes[:cut] = [(0, waveform.changes[cut - 1][1])]
     path = vcd(tmp_path, waveform)
@@ -148,9 +154,7 @@ def test_a_cut_start_is_a_fragment_and_clean(m43: Callable[..., Run], tmp_path: 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_format_gives_the_same_messages(
-    m43: Callable[..., Run], tmp_path: Path, waveform: Waveform, form: str
-) -> None:
+def test_every_format_gives_the_same_messages(m43: M43, tmp_path: Path, waveform: Waveform, form: str) -> None:
     raw = form == "raw"
     named = renamed(waveform.channels(), lambda number: f"D{number}") if raw else waveform.channels()
     path = FORMATS[form](tmp_path, named, waveform.now_ns)
@@ -172,7 +176,7 @@ LINE_NAMES = ("CLK", "DATA", "BODY_ACK", "LENS_ACK", "SLEEP", "FOCUS", "SHUTTER"
 
 @pytest.mark.parametrize("form", ["sr", "bin", "csv", "raw"])
 def test_pins_auto_finds_unnamed_lines_and_says_how_sure(
-    m43: Callable[..., Run], tmp_path: Path, waveform: Waveform, form: str
+    m43: M43, tmp_path: Path, waveform: Waveform, form: str
 ) -> None:
     channels = tuple(reversed(waveform.channels()))
     path = FORMATS[form](tmp_path, renamed(channels, lambda number: f"Channel {number}"), waveform.now_ns)
@@ -185,7 +189,7 @@ def test_pins_auto_finds_unnamed_lines_and_says_how_sure(
     assert [row.get("fields") for row in run.records] == [row.get("fields") for row in named.records]
 
 
-def test_missing_ack_lines_are_fine(m43: Callable[..., Run], tmp_path: Path, waveform: Waveform) -> None:
+def test_missing_ack_lines_are_fine(m43: M43, tmp_path: Path, waveform: Waveform) -> None:
     path = FORMATS["sr"](tmp_path, waveform.channels()[:2], waveform.now_ns)
     names = [record["name"] for record in m43("sniff", path, "--format", "jsonl").records if "name" in record]
     assert names == ["Initialise", "Identify", *["Status"] * 3, "Drive", *["Status"] * 3]
@@ -194,12 +198,12 @@ def test_missing_ack_lines_are_fine(m43: Callable[..., Run], tmp_path: Path, wav
 # choosing
 
 
-def test_only_shows_what_is_named(m43: Callable[..., Run], capture: Path) -> None:
+def test_only_shows_what_is_named(m43: M43, capture: Path) -> None:
     run = m43("sniff", capture, "--only", "Drive, clock_hold", "--format", "jsonl")
     assert [record.get("name", record.get("event")) for record in run.records] == ["clock_hold", "Drive"]
 
 
-def test_from_and_to_choose_by_start_and_the_exit_code_follows(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_from_and_to_choose_by_start_and_the_exit_code_follows(m43: M43, tmp_path: Path) -> None:
     waveform = session(BAD_POLL, POLL)
     path = vcd(tmp_path, waveform)
     bad_ns, last_ns = waveform.transactions[-2][0], waveform.transactions[-1][0]
@@ -210,7 +214,7 @@ def test_from_and_to_choose_by_start_and_the_exit_code_follows(m43: Callable[...
     assert m43("sniff", path, "--from", "1h").code == 2
 
 
-def test_csv_has_one_column_per_field(m43: Callable[..., Run], capture: Path) -> None:
+def test_csv_has_one_column_per_field(m43: M43, capture: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(m43("sniff", capture, "--format", "csv").out)))
     status = next(row for row in rows if row["name"] == "Status")
     assert (status["focus_distance_m"], status["aperture_f"], status["command_sum_ok"]) == ("0.33", "3.5943", "1")
@@ -220,7 +224,7 @@ def test_csv_has_one_column_per_field(m43: Callable[..., Run], capture: Path) ->
         assert int(next(row for row in rows if not row["event"])["t_ns"]) > 0
 
 
-def test_csv_and_jsonl_hold_the_same(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_csv_and_jsonl_hold_the_same(m43: M43, tmp_path: Path) -> None:
     waveform = session(Script(bytes.fromhex("c7000000"), "C", b"xyz"), Script(POLL.command, "C", bytes(31)))
     path = vcd(tmp_path, waveform)
     rows = list(csv.DictReader(io.StringIO(m43("sniff", path, "--format", "csv").out)))
@@ -236,7 +240,7 @@ def test_csv_and_jsonl_hold_the_same(m43: Callable[..., Run], tmp_path: Path) ->
 # text
 
 
-def test_text_reads_at_once(m43: Callable[..., Run], capture: Path) -> None:
+def test_text_reads_at_once(m43: M43, capture: Path) -> None:
     lines = m43("sniff", capture).out.splitlines()
     assert lines[0].split() == ["time/s", "message"]
     status = next(line for line in lines if " Status " in line)
@@ -251,12 +255,12 @@ def test_text_reads_at_once(m43: Callable[..., Run], capture: Path) -> None:
     assert "\x1b" not in "".join(lines)
 
 
-def test_text_shows_raw_bytes_on_request(m43: Callable[..., Run], capture: Path) -> None:
+def test_text_shows_raw_bytes_on_request(m43: M43, capture: Path) -> None:
     assert "flags C2 E1 00 00○" not in m43("sniff", capture).out
     assert "flags C2 E1 00 00○" in m43("sniff", capture, "--raw").out
 
 
-def test_text_of_a_wrong_sum_and_of_the_other_layers(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_text_of_a_wrong_sum_and_of_the_other_layers(m43: M43, tmp_path: Path) -> None:
     path = vcd(tmp_path, session(BAD_POLL))
     run = m43("sniff", path)
     assert run.code == 1
@@ -265,7 +269,7 @@ def test_text_of_a_wrong_sum_and_of_the_other_layers(m43: Callable[..., Run], tm
     assert "→   B0" in m43("sniff", path, "--layer", "bytes").out
 
 
-def test_text_of_unknown_opcodes_odd_sizes_infinity_and_angles(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_text_of_unknown_opcodes_odd_sizes_infinity_and_angles(m43: M43, tmp_path: Path) -> None:
     far = bytearray(POLL.data)
     far[6:8] = b"\xff\xff"
     waveform = session(
@@ -302,7 +306,7 @@ def test_a_stream_that_cannot_show_signs_gets_words(capture: Path) -> None:
 # summary
 
 
-def test_a_summary_counts(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_summary_counts(m43: M43, tmp_path: Path) -> None:
     waveform = session(BAD_POLL)
     waveform.body_turn(POLL.command)
     waveform.lens_byte(0x48)
@@ -325,7 +329,7 @@ def test_a_summary_counts(m43: Callable[..., Run], tmp_path: Path) -> None:
     assert "(0 02 10), serial AAA243841, firmware 1.101" in text
 
 
-def test_a_summary_of_silence_says_so(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_summary_of_silence_says_so(m43: M43, tmp_path: Path) -> None:
     waveform = Waveform(__import__("random").Random(1))
     waveform.wait(1_000_000)
     path = vcd(tmp_path, waveform)
@@ -335,7 +339,7 @@ def test_a_summary_of_silence_says_so(m43: Callable[..., Run], tmp_path: Path) -
     assert "no transaction found; are the lines right? Try --pins auto" in run.err
 
 
-def test_a_summary_of_provisional_messages_says_so(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_summary_of_provisional_messages_says_so(m43: M43, tmp_path: Path) -> None:
     path = vcd(tmp_path, session(Script(bytes.fromhex("60900000"), "6", bytes.fromhex("0102a401"))))
     assert "SetStabilisation   ✓  PROVISIONAL" in m43("--catalogue", "provisional", "sniff", path, "--summary").out
 
@@ -363,9 +367,7 @@ def test_a_summary_of_provisional_messages_says_so(m43: Callable[..., Run], tmp_
         (["--channels", "0"], "0 is not in the range"),
     ],
 )
-def test_wrong_usage_is_one_clear_line_and_exit_2(
-    m43: Callable[..., Run], capture: Path, arguments: list[str], text: str
-) -> None:
+def test_wrong_usage_is_one_clear_line_and_exit_2(m43: M43, capture: Path, arguments: list[str], text: str) -> None:
     run = m43("sniff", capture, *arguments)
     assert run.code == 2
     assert text in run.err
@@ -385,7 +387,7 @@ def test_wrong_usage_is_one_clear_line_and_exit_2(
     ],
 )
 def test_a_bad_file_is_one_clear_line_and_exit_2(
-    m43: Callable[..., Run], tmp_path: Path, name: str, content: bytes, text: str
+    m43: M43, tmp_path: Path, name: str, content: bytes, text: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
@@ -397,13 +399,13 @@ def test_a_bad_file_is_one_clear_line_and_exit_2(
     assert run.err.count("\n") == 1
 
 
-def test_a_missing_file_is_one_clear_line(m43: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_missing_file_is_one_clear_line(m43: M43, tmp_path: Path) -> None:
     run = m43("sniff", tmp_path / "none.sr")
     assert (run.code, run.err.count("\n")) == (2, 1)
     assert "none.sr" in run.err
 
 
-def test_unnamed_channels_ask_for_pins(m43: Callable[..., Run], tmp_path: Path, waveform: Waveform) -> None:
+def test_unnamed_channels_ask_for_pins(m43: M43, tmp_path: Path, waveform: Waveform) -> None:
     path = FORMATS["sr"](tmp_path, renamed(waveform.channels(), lambda n: f"x{n}"), waveform.now_ns)
     run = m43("sniff", path)
     assert run.code == 2
@@ -414,7 +416,7 @@ def test_unnamed_channels_ask_for_pins(m43: Callable[..., Run], tmp_path: Path, 
 # output
 
 
-def test_output_appears_whole_or_not_at_all(m43: Callable[..., Run], tmp_path: Path, capture: Path) -> None:
+def test_output_appears_whole_or_not_at_all(m43: M43, tmp_path: Path, capture: Path) -> None:
     target = tmp_path / "out.jsonl"
     run = m43("sniff", capture, "--format", "jsonl", "-o", target)
     assert (run.code, run.out, run.err) == (0, "", "")
@@ -428,7 +430,7 @@ def test_output_appears_whole_or_not_at_all(m43: Callable[..., Run], tmp_path: P
 
 
 def test_an_interrupted_output_leaves_nothing_half_done(
-    m43: Callable[..., Run], tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch
+    m43: M43, tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -439,7 +441,7 @@ def test_an_interrupted_output_leaves_nothing_half_done(
     assert [path.name for path in tmp_path.iterdir()] == ["capture.vcd"]
 
 
-def test_the_capture_itself_is_no_output(m43: Callable[..., Run], capture: Path) -> None:
+def test_the_capture_itself_is_no_output(m43: M43, capture: Path) -> None:
     before = capture.read_bytes()
     run = m43("sniff", capture, "-o", capture)
     assert run.code == 2
@@ -447,7 +449,7 @@ def test_the_capture_itself_is_no_output(m43: Callable[..., Run], capture: Path)
     assert capture.read_bytes() == before
 
 
-def test_output_goes_into_pipes_and_devices(m43: Callable[..., Run], capture: Path) -> None:
+def test_output_goes_into_pipes_and_devices(m43: M43, capture: Path) -> None:
     assert m43("sniff", capture, "-o", os.devnull).code == 0
     assert Path(os.devnull).is_char_device()
 
@@ -503,9 +505,39 @@ def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
     assert "\x1b[" not in on_terminal(["sniff", path], {"NO_COLOR": "1"})
 
 
-def test_ack_lines_stuck_low_still_leave_the_bytes(m43: Callable[..., Run], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dead", [BODY_ACK, LENS_ACK])
+def test_ack_lines_that_never_change_are_left_out_and_named(m43: M43, tmp_path: Path, dead: Line) -> None:
     waveform = session()
-    mask = ~LENS_ACK.mask
-    waveform.changes[:] = [(t_ns, word & mask) for t_ns, word in waveform.changes]
+    waveform.changes[:] = [(t_ns, word & ~dead.mask) for t_ns, word in waveform.changes]
     run = m43("sniff", vcd(tmp_path, waveform), "--layer", "bytes", "--format", "jsonl")
     assert [row["value"] for row in run.records if "value" in row] == [sent.value for sent in waveform.sent]
+    assert run.err == f"m43: {dead} never changes: decoding without it\n"
+
+
+def progress_with(clock: Iterator[float], stage: float) -> None:
+    with progress_on_stderr("reading", clock=clock.__next__) as progress:
+        progress.update("reading", stage)
+        progress.update("reading", stage)
+        progress.hide()
+        progress.hide()
+
+
+def test_progress_appears_on_a_terminal_once_it_takes_longer_than_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress_with(iter([0.0, 5.0, 5.0]), 0.5)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    progress_with(iter([0.0, 0.5, 0.9]), 0.5)
+    assert capsys.readouterr().err == ""
+    progress_with(iter([0.0, 0.5, 1.5, 9.0]), 0.5)
+    assert "reading" in capsys.readouterr().err
+
+
+def test_reading_and_decoding_tell_their_progress(m43: M43, capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, float]] = []
+    monkeypatch.setattr("m43tools.output.Progress.update", lambda _, stage, done: told.append((stage, done)))
+    assert m43("sniff", capture).code == 0
+    assert ("decoding", 1.0) in told
+    assert {stage for stage, _ in told} == {"reading", "decoding"}

@@ -10,11 +10,11 @@ import pytest
 from m43proto.errors import DeclarationError
 from m43proto.events import Cause, PinEvent
 from m43proto.evidence import SOURCES, Evidence, cited_sources
-from m43proto.framing import AFTER_COMMAND, TURNS, Phase
 from m43proto.lensdb import MOUNTS, find_lens, lenses, search_lenses
 from m43proto.messages import Identify
 from m43proto.pins import LINES, PINS, Line, Role
 from m43proto.shapes import SHAPES, Shape
+from m43proto.turns import AFTER_COMMAND, TURNS, Phase
 
 SPECS = Path(__file__).parents[1] / "specs"
 

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
     from m43drivers.capture.model import Capture, Channel
 
-__all__ = ["NEEDED", "channel_named", "lines_by_name", "lines_by_request"]
+__all__ = ["NEEDED", "channel_named", "lines_by_name", "lines_by_request", "without_dead_lines"]
 
 NEEDED = (Line.CLK, Line.DATA)
 """The lines without which nothing can be decoded."""
+
+ACK_LINES = (Line.BODY_ACK, Line.LENS_ACK)
 
 
 def lines_by_name(capture: Capture) -> dict[Line, Channel]:
@@ -65,6 +67,18 @@ def lines_by_request(capture: Capture, request: Mapping[str, str]) -> dict[Line,
             mapping[line] = channel
     _require_needed(capture, mapping)
     return mapping
+
+
+def without_dead_lines(mapping: Mapping[Line, Channel]) -> tuple[dict[Line, Channel], tuple[Line, ...]]:
+    """Leave out ack lines that never change though CLK does: a probe that was not connected says nothing.
+
+    Returns:
+        the mapping without them, and the lines that were left out.
+    """
+    if not mapping[Line.CLK].edges_ns.size:
+        return dict(mapping), ()
+    dead = tuple(line for line in ACK_LINES if line in mapping and not mapping[line].edges_ns.size)
+    return {line: channel for line, channel in mapping.items() if line not in dead}, dead
 
 
 def channel_named(capture: Capture, name: str) -> Channel:

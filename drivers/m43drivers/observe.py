@@ -9,17 +9,20 @@ import numpy as np
 from m43drivers.capture.merge import merged_changes
 from m43drivers.capture.model import Channel
 from m43proto.connection import Connection
+from m43proto.phy import Burst, PinDecoder
 from m43proto.pins import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from m43drivers.capture.model import Capture
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
     from m43proto.pins import Line
 
-__all__ = ["observe"]
+__all__ = ["bursts_of", "observe"]
 
 _BATCH = 65536
 _SILENT = Channel("", 0, np.empty(0, np.int64))
@@ -41,7 +44,7 @@ def observe(
         progress: called now and then with the fraction that is done.
     """
     connection = Connection(catalogue=catalogue, lines=tuple(mapping))
-    times, states = merged_changes([mapping.get(line, _SILENT) for line in LINES])
+    times, states = _levels(mapping)
     total = len(times)
     for start in range(0, total, _BATCH):
         end = start + _BATCH
@@ -52,3 +55,17 @@ def observe(
             progress(min(end, total) / total)
     connection.receive_end(capture.end_ns)
     yield from connection.events()
+
+
+def bursts_of(mapping: Mapping[Line, Channel]) -> list[Burst]:
+    """Return the bursts of a capture: what was clocked under each high of BODY_ACK, before any grammar."""
+    decoder = PinDecoder(tuple(mapping))
+    times, states = _levels(mapping)
+    found: list[Burst] = []
+    for t_ns, levels in zip(times.tolist(), states.tolist(), strict=True):
+        found += [signal for signal in decoder.receive(t_ns, levels) if isinstance(signal, Burst)]
+    return found
+
+
+def _levels(mapping: Mapping[Line, Channel]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    return merged_changes([mapping.get(line, _SILENT) for line in LINES])

@@ -1,24 +1,24 @@
 """Finds the lines of the mount among unnamed channels, from the traffic alone (``--pins auto``).
 
-CLK is one of the busiest channels; DATA is the one that, clocked by it, gives commands whose sums are right; the two
-ack lines are the pair under whose handshake the same transactions come out whole and every byte has the sender that
-its turn demands. The engine itself is the judge of all that, so a finding says how many sums were right. SHUTTER,
-FOCUS and SLEEP say nothing that a sum could check: they go by their patterns, and are called likely at best.
+CLK is one of the busiest channels; DATA is the one that, clocked by it, gives commands whose sums are right; BODY_ACK
+is the one whose highs cut the same bytes into the same transactions. The engine itself is the judge of that, so a
+finding says how many sums were right. LENS_ACK is the one that is high before each lone byte of the lens, and low
+before the body speaks. SHUTTER, FOCUS and SLEEP say nothing that could be checked: they go by their patterns, and are
+called likely at best.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from m43drivers.capture.model import Capture, CaptureError, Channel
-from m43drivers.observe import observe
+from m43drivers.observe import bursts_of, observe
 from m43proto.events import TransactionSeen, Violation
 from m43proto.messages import PUBLIC
-from m43proto.pins import Line
+from m43proto.pins import Line, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +36,8 @@ SURE_SUMS = 4
 _JUDGED_CLOCKS = 16_000
 _JUDGED_TRANSACTIONS = 40
 _WRONG_WEIGHT = 4
+_ALIKE = 0.9
+_CHECKED = (Line.CLK, Line.DATA, Line.BODY_ACK, Line.LENS_ACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,12 @@ class Finding:
         mapping: the lines that were found.
         right: sums that came out right in the part of the capture that was judged.
         wrong: sums and transactions that did not.
-        handshaken: whether the ack lines were found.
         likely: the lines that were told by their pattern only.
     """
 
     mapping: Mapping[Line, Channel]
     right: int
     wrong: int
-    handshaken: bool
     likely: tuple[Line, ...]
 
     @property
@@ -68,10 +68,13 @@ class Finding:
 
     def __str__(self) -> str:
         """One line for a person."""
-        checked = "CLK, DATA and the ack lines" if self.handshaken else "CLK and DATA (no ack lines found)"
+        checked = ", ".join(line for line in _CHECKED if line in self.mapping)
+        missing = ", ".join(line for line in _CHECKED if line not in self.mapping)
         verdict = "sure" if self.sure else "NOT sure"
-        text = f"{self.request} - {checked}: {verdict}, {self.right} of {self.right + self.wrong} sums right"
-        return f"{text}; {', '.join(self.likely)}: likely, by pattern" if self.likely else text
+        parts = [f"{self.request} - {checked}: {verdict}, {self.right} of {self.right + self.wrong} sums right"]
+        parts += [f"{', '.join(self.likely)}: likely, by pattern"] if self.likely else []
+        parts += [f"{missing}: not found"] if missing else []
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,12 @@ def find_lines(capture: Capture) -> Finding:
             capture.provenance.path,
             f"--pins auto: no two of its {len(active)} active channels carry traffic of the mount (no sum is right)",
         )
-    rest = _others(active, bare.mapping)
-    acked = _best(_acked_trials(capture, bare, rest))
-    found = acked if acked is not None and acked.score >= bare.score * 0.9 else bare
-    frame = _frame_lines(_others(active, found.mapping), found)
-    return Finding({**found.mapping, **frame}, found.right, found.wrong, found is acked, tuple(frame))
+    acked = _best(_acked_trials(capture, bare, _others(active, bare.mapping)))
+    found = acked if acked is not None and acked.score >= _ALIKE * bare.score else bare
+    answering = _lens_ack(found, _others(active, found.mapping)) if found is acked else {}
+    mapping = {**found.mapping, **answering}
+    frame = _frame_lines(_others(active, mapping), found)
+    return Finding({**mapping, **frame}, found.right, found.wrong, tuple(frame))
 
 
 def _best(trials: Iterable[_Trial]) -> _Trial | None:
@@ -129,9 +133,25 @@ def _bare_trials(capture: Capture, active: Sequence[Channel]) -> Iterable[_Trial
 
 
 def _acked_trials(capture: Capture, bare: _Trial, rest: Sequence[Channel]) -> Iterable[_Trial]:
-    for body_ack, lens_ack in permutations(rest, 2):
-        mapping = {**bare.mapping, Line.BODY_ACK: body_ack, Line.LENS_ACK: lens_ack}
-        yield _judge(capture, mapping, bare.end_ns)
+    for body_ack in rest:
+        yield _judge(capture, {**bare.mapping, Line.BODY_ACK: body_ack}, bare.end_ns)
+
+
+def _lens_ack(found: _Trial, rest: Sequence[Channel]) -> dict[Line, Channel]:
+    """Find LENS_ACK by who opens each burst: the lens those of one byte, the body the longer ones."""
+    agreeing = {index: _openings(found, channel) for index, channel in enumerate(rest)}
+    best = max(agreeing, key=lambda index: agreeing[index], default=None)
+    return {} if best is None or agreeing[best] < _ALIKE else {Line.LENS_ACK: rest[best]}
+
+
+def _openings(found: _Trial, lens_ack: Channel) -> float:
+    """Return the share of bursts that this channel, as LENS_ACK, lets the right side open: the worse of both sides."""
+    mapping = {line: _until(channel, found.end_ns) for line, channel in found.mapping.items()}
+    mapping[Line.LENS_ACK] = _until(lens_ack, found.end_ns)
+    bursts = [burst for burst in bursts_of(mapping) if burst.bytes]
+    lone = [burst.opened_by is Role.LENS for burst in bursts if len(burst.bytes) == 1]
+    long = [burst.opened_by is Role.BODY for burst in bursts if len(burst.bytes) > 1]
+    return min(sum(right) / max(len(right), 1) for right in (lone, long))
 
 
 def _judge(capture: Capture, mapping: dict[Line, Channel], end_ns: int) -> _Trial:

@@ -37,7 +37,7 @@ def test_a_fractional_rate_is_taken_as_written(tmp_path: Path) -> None:
 
 
 def test_a_missing_rate_is_asked_for(tmp_path: Path) -> None:
-    assert "give it (rate_hz)" in refusal_of(tmp_path, "a.raw", b"\x00\x01")
+    assert "give it with --rate (rate_hz)" in refusal_of(tmp_path, "a.raw", b"\x00\x01")
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), 10**400])

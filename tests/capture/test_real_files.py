@@ -67,7 +67,7 @@ def test_a_real_session_of_giga_samples_has_the_known_rate_length_and_names(name
 
 def test_a_real_session_without_a_rate_asks_for_it() -> None:
     path = dump(f"{SIGROK}/misc/no-samplerate.sr")
-    assert "give it (rate_hz)" in refused(path)
+    assert "give it with --rate (rate_hz)" in refused(path)
     capture = open_capture(path, rate_hz=1e6)
     assert capture.end_ns == 24_575_000
     assert [one.name for one in capture.channels][:3] == ["SCL", "SDA", "D2"]

@@ -103,7 +103,7 @@ def test_a_given_rate_wins_over_the_file(tmp_path: Path) -> None:
 
 def test_a_rate_can_be_given_where_the_file_has_none(tmp_path: Path) -> None:
     data = session(METADATA.replace("samplerate=1000000 Hz\n", ""))
-    assert "give it (rate_hz)" in refusal_of(tmp_path, "a.sr", data)
+    assert "give it with --rate (rate_hz)" in refusal_of(tmp_path, "a.sr", data)
     assert capture_of(tmp_path, "a.sr", data, rate_hz=1e6).end_ns == 7000
 
 

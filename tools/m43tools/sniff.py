@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from m43drivers.capture import open_capture
-from m43drivers.lines import lines_by_name, lines_by_request
+from m43drivers.lines import lines_by_name, lines_by_request, without_dead_lines
 from m43drivers.observe import observe
 from m43drivers.pinfinder import find_lines
 from m43proto.connection import UNKNOWN
@@ -167,7 +167,7 @@ def _sniff(request: _Request) -> int:
             channels=request.channels,
             progress=lambda fraction: progress.update(READING, fraction),
         )
-        mapping = _mapping(capture, request.pins, progress)
+        mapping = _living(_mapping(capture, request.pins, progress), progress)
         events = observe(
             capture, mapping, request.catalogue, progress=lambda fraction: progress.update(DECODING, fraction)
         )
@@ -212,6 +212,14 @@ def _mapping(capture: Capture, pins: str | dict[str, str] | None, progress: Prog
     progress.hide()
     click.echo(f"m43: --pins {finding}", err=True)
     return finding.mapping
+
+
+def _living(mapping: Mapping[Line, Channel], progress: Progress) -> Mapping[Line, Channel]:
+    living, dead = without_dead_lines(mapping)
+    if dead:
+        progress.hide()
+        click.echo(f"m43: {', '.join(dead)} never changes: decoding without it", err=True)
+    return living
 
 
 def _write_rows(request: _Request, events: Iterable[Event], stream: TextIO, progress: Progress) -> None:

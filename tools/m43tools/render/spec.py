@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from m43proto.errors import M43Error
 from m43proto.evidence import SOURCES, Evidence
-from m43proto.framing import TURNS, Phase
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43proto.pins import PINS
 from m43proto.schema import Part
 from m43proto.shapes import COMMAND_SIZE, SHAPES
+from m43proto.turns import TURNS, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
