@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from m43proto.bare import BareFramer
 from m43proto.events import Event, MessageSeen, TransactionSeen
 from m43proto.evidence import Evidence
 from m43proto.framing import Framer
@@ -51,7 +52,8 @@ class Connection:
             raise ValueError("an observer needs CLK and DATA")
         self.catalogue = catalogue
         self._decoder = PinDecoder(lines)
-        self._framer = Framer(catalogue.shape_of, in_bursts=self._decoder.in_bursts)
+        framer = Framer if self._decoder.in_bursts else BareFramer
+        self._framer = framer(catalogue.shape_of)
         self._events: deque[Event] = deque()
 
     def receive_levels(self, t_ns: int, levels: int) -> None:

@@ -2,8 +2,7 @@
 
 `Framer` walks the grammar of `m43proto.turns` over what `m43proto.phy` reports. Each burst is one turn: a burst of one
 byte is the lens's, a longer one the body's, because nothing that the body says has only one byte. That holds whoever
-raised its ack line first, so a body that does not wait for the lens is understood too. Without BODY_ACK there are no
-bursts, and the grammar and the sums must do.
+raised its ack line first, so a body that does not wait for the lens is understood too.
 
 What fits nowhere becomes one `Violation` with its cause and span, and decoding goes on at the next command. Bytes
 before the first command of traffic that is joined in its middle are a fragment, not a violation.
@@ -11,20 +10,19 @@ before the first command of traffic that is joined in its middle are a fragment,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from m43proto.checksum import wire_sum
-from m43proto.events import ByteSeen, Cause, Event, FragmentSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
-from m43proto.phy import BitsLost, Burst, LinkSignal, WireByte
+from m43proto.drafts import Draft, Lost
+from m43proto.events import ByteSeen, Cause, Event, FragmentSeen, PinEvent, PinEventSeen, Violation
+from m43proto.phy import BitsLost, Burst, LinkSignal
 from m43proto.pins import Role
 from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, Shape
-from m43proto.turns import AFTER_COMMAND, TURNS, Phase
+from m43proto.turns import TURNS, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BUSY_SILENCE_NS", "GAP_NS", "SILENCE_NS", "Framer"]
+__all__ = ["BUSY_SILENCE_NS", "SILENCE_NS", "Framer", "nothing_for"]
 
 SILENCE_NS = 100_000_000
 """A transaction that says nothing for longer than this has broken off (ns; provisional).
@@ -35,97 +33,11 @@ The longest pause inside a transaction that any source shows is 0.25 ms, apart f
 BUSY_SILENCE_NS = 2_000_000_000
 """The same for a lens that is busy before its status byte (ns; provisional); 0.5 s is known to be accepted (BELL)."""
 
-GAP_NS = 2_000_000
-"""Without BODY_ACK, bytes further apart than this belong to two transactions (ns; provisional).
-
-Between two polls the bus rests for 4 ms and more (BELL).
-"""
-
 NO_ROOM = "a block of length 0 has no room for its sum"
 
-_HUNTED_SIZE = COMMAND_SIZE + 1
 
-
-@dataclass(slots=True)
-class _Draft:
-    """The transaction at hand."""
-
-    command: bytes
-    shape: Shape
-    phase: Phase = Phase.COMMAND_SUM
-    parts: dict[Phase, bytes] = field(default_factory=dict)
-    wire: list[ByteSeen] = field(default_factory=list)
-    busy_ns: int | None = None
-
-    @property
-    def length(self) -> int | None:
-        word = self.parts.get(Phase.READ_LENGTH, b"") or self.parts.get(Phase.WRITE_LENGTH, b"")
-        return int.from_bytes(word, "little") if len(word) == LENGTH_SIZE else None
-
-    @property
-    def data(self) -> bytes:
-        return self.parts.get(Phase.READ_DATA, b"") or self.parts.get(Phase.WRITE_DATA, b"")
-
-    @property
-    def wanted(self) -> int:
-        """How many bytes the present phase takes in all."""
-        size = TURNS[self.phase].size
-        return size if size is not None else (self.length or 0) - 1
-
-    @property
-    def held(self) -> int:
-        """How many bytes the present phase has."""
-        return len(self.parts.get(self.phase, b""))
-
-    def put(self, value: bytes) -> None:
-        self.parts[self.phase] = self.parts.get(self.phase, b"") + value
-
-    def advance(self) -> None:
-        """Leave the present phase, and a phase of data that is empty."""
-        self.phase = TURNS[self.phase].then or AFTER_COMMAND[self.shape]
-        if self.phase is not Phase.IDLE and self.wanted == 0:
-            self.advance()
-
-    def sum_of(self, *phases: Phase) -> int | None:
-        return next((self.parts[phase][0] for phase in phases if phase in self.parts), None)
-
-    def seen(self, *, complete: bool) -> TransactionSeen:
-        return TransactionSeen(
-            t_ns=self.wire[0].t_ns,
-            end_ns=self.wire[-1].end_ns,
-            command=self.command,
-            shape=self.shape,
-            command_sum=self.sum_of(Phase.COMMAND_SUM),
-            length=self.length,
-            data=self.data,
-            data_sum=self.sum_of(Phase.READ_SUM, Phase.WRITE_SUM),
-            status=self.sum_of(Phase.STATUS),
-            complete=complete,
-            busy_ns=self.busy_ns,
-            wire=tuple(self.wire),
-        )
-
-
-@dataclass(slots=True)
-class _Lost:
-    """Traffic that fits nowhere, up to the next command."""
-
-    cause: Cause
-    detail: str
-    t_ns: int
-    end_ns: int
-    data: bytearray = field(default_factory=bytearray)
-
-    def add(self, wire: Sequence[ByteSeen]) -> None:
-        self.data.extend(byte.value for byte in wire)
-        self.stretch(wire[0].t_ns, wire[-1].end_ns)
-
-    def stretch(self, t_ns: int, end_ns: int) -> None:
-        self.t_ns = min(self.t_ns, t_ns)
-        self.end_ns = max(self.end_ns, end_ns)
-
-
-def _nothing_for(silence_ns: int) -> str:
+def nothing_for(silence_ns: int) -> str:
+    """Return a clause on a silence."""
     return f"nothing followed for {silence_ns / 1e6:.0f} ms"
 
 
@@ -138,23 +50,18 @@ class Framer:
 
     Args:
         shape_of: the shape of a command, or None when nobody knows it: a catalogue's own method.
-        in_bursts: whether the decoder of the pins sees bursts.
     """
 
-    def __init__(self, shape_of: Callable[[bytes], Shape | None], *, in_bursts: bool) -> None:
+    def __init__(self, shape_of: Callable[[bytes], Shape | None]) -> None:
         self._shape_of = shape_of
-        self._draft: _Draft | None = None
-        self._lost: _Lost | None = None
+        self._draft: Draft | None = None
+        self._lost: Lost | None = None
         self._joined = False
-        self._hunting = not in_bursts
-        self._bare: list[WireByte] = []
         self._last_ns = 0
         self._silence_ns: int | None = None
         self._events: list[Event] = []
         self._handlers: dict[type, Callable[..., None]] = {
             Burst: self._take_burst,
-            WireByte: self._take_bare,
-            BitsLost: self._take_bare_bits,
             PinEventSeen: self._take_pin_event,
         }
 
@@ -169,21 +76,17 @@ class Framer:
     def finish(self, cut: Sequence[Burst], end_ns: int) -> list[Event]:
         """End the traffic at `end_ns`, with the bursts that the end cut; return what was still open."""
         self._events = []
-        for signal in [*cut, *self._cut_bare()]:
-            self._silence_ns = end_ns - max(signal.t_ns, self._last_ns, *(byte.end_ns for byte in signal.bytes))
-            self._take_burst(signal)
-            self._last_ns = end_ns - self._silence_ns
-        self._lose_bare(Cause.NO_COMMAND, "outside any transaction")
+        for burst in cut:
+            self._take_cut(burst, end_ns)
         self._cut_off(end_ns)
         self._resynchronise()
         return self._events
 
-    def _cut_bare(self) -> list[Burst]:
-        """Return what the end of the traffic cuts of a turn without bursts."""
-        if self._hunting or not self._bare:
-            return []
-        turn, self._bare = tuple(self._bare), []
-        return [Burst(turn[0].t_ns, turn[-1].end_ns, None, turn, None, ended=False)]
+    def _take_cut(self, burst: Burst, end_ns: int) -> None:
+        last_ns = max(burst.t_ns, self._last_ns, *(byte.end_ns for byte in burst.bytes))
+        self._silence_ns = end_ns - last_ns
+        self._take_burst(burst)
+        self._last_ns = last_ns
 
     def _cut_off(self, end_ns: int) -> None:
         draft, self._draft = self._draft, None
@@ -193,7 +96,7 @@ class Framer:
         limit_ns = BUSY_SILENCE_NS if draft.phase is Phase.STATUS else SILENCE_NS
         self._events.append(draft.seen(complete=False))
         if silence_ns > limit_ns:
-            self._lose(draft.wire, Cause.BROKE_OFF, f"{_nothing_for(silence_ns)}, in {draft.phase}")
+            self._lose(draft.wire, Cause.BROKE_OFF, f"{nothing_for(silence_ns)}, in {draft.phase}")
 
     # bursts
 
@@ -250,9 +153,9 @@ class Framer:
         if end_ns - burst.t_ns <= SILENCE_NS:
             return
         cause = Cause.BROKE_OFF if burst.answered else Cause.NO_ANSWER
-        self._events.append(Violation(burst.t_ns, end_ns, cause, _nothing_for(end_ns - burst.t_ns), b""))
+        self._events.append(Violation(burst.t_ns, end_ns, cause, nothing_for(end_ns - burst.t_ns), b""))
 
-    def _note_pulse(self, burst: Burst, draft: _Draft) -> None:
+    def _note_pulse(self, burst: Burst, draft: Draft) -> None:
         if draft.phase is Phase.STATUS and burst.pulse_ns is not None:
             draft.busy_ns = burst.pulse_ns[1] - burst.pulse_ns[0]
 
@@ -260,7 +163,7 @@ class Framer:
         """Take what should be a command."""
         shape = self._shape_of(_values(wire)) if len(wire) == COMMAND_SIZE else None
         if shape is not None and burst.begun:
-            self._draft = _Draft(_values(wire), shape, wire=list(wire))
+            self._draft = Draft(_values(wire), shape, wire=list(wire))
         elif not burst.ended and len(wire) < COMMAND_SIZE:
             self._cut_command(wire)
         else:
@@ -271,7 +174,7 @@ class Framer:
         if self._silence_ns is not None and self._silence_ns <= SILENCE_NS:
             self._events.append(FragmentSeen(wire[0].t_ns, wire[-1].end_ns, _values(wire)))
             return
-        why = "the body switched the lens off" if self._silence_ns is None else _nothing_for(self._silence_ns)
+        why = "the body switched the lens off" if self._silence_ns is None else nothing_for(self._silence_ns)
         self._lose(wire, Cause.BROKE_OFF, f"{why}, {len(wire)} bytes into a command")
 
     def _misfit(self, wire: list[ByteSeen]) -> tuple[Cause, str]:
@@ -282,7 +185,7 @@ class Framer:
         command = _values(wire)
         return Cause.UNKNOWN_SHAPE, f"command {command.hex(' ')}: nibble {command[0] >> 4:x} announces no shape"
 
-    def _take_block(self, burst: Burst, draft: _Draft, wire: list[ByteSeen]) -> None:
+    def _take_block(self, burst: Burst, draft: Draft, wire: list[ByteSeen]) -> None:
         """Take what should be the length and the data that the body writes."""
         values = _values(wire)
         fits = len(values) == LENGTH_SIZE + int.from_bytes(values[:LENGTH_SIZE], "little") - 1 or not burst.ended
@@ -308,14 +211,14 @@ class Framer:
             return Cause.OUT_OF_TURN, f"the lens sent a byte, {wire[0].value:02x}, where the body writes its block"
         return Cause.BLOCK_LENGTH, "the body handed over after 1 byte of a block"
 
-    def _take_lens_bytes(self, draft: _Draft, wire: list[ByteSeen]) -> None:
+    def _take_lens_bytes(self, draft: Draft, wire: list[ByteSeen]) -> None:
         for index, byte in enumerate(wire):
             if self._draft is not draft or TURNS[draft.phase].sender is Role.BODY:
                 self._lose(wire[index:], Cause.OUT_OF_TURN, "the lens sent more than its turn has")
                 return
             self._take_lens_byte(draft, byte)
 
-    def _take_lens_byte(self, draft: _Draft, byte: ByteSeen) -> None:
+    def _take_lens_byte(self, draft: Draft, byte: ByteSeen) -> None:
         draft.wire.append(byte)
         draft.put(bytes([byte.value]))
         if draft.phase is Phase.COMMAND_SUM:
@@ -328,7 +231,7 @@ class Framer:
         elif draft.wanted < 0:
             self._give_up(draft, Cause.BLOCK_LENGTH, NO_ROOM)
 
-    def _complete(self, draft: _Draft) -> None:
+    def _complete(self, draft: Draft) -> None:
         seen = draft.seen(complete=True)
         self._events.append(seen)
         self._draft = None
@@ -342,83 +245,10 @@ class Framer:
         detail = f"{lost.bits} of 8 bits"
         if draft is not None:
             self._give_up(draft, lost.cause, f"{detail}, in {draft.phase}")
-        self._lost = self._lost or _Lost(lost.cause, detail, lost.t_ns, lost.end_ns)
+        self._lost = self._lost or Lost(lost.cause, detail, lost.t_ns, lost.end_ns)
         self._lost.stretch(lost.t_ns, lost.end_ns)
         if wire:
             self._lost.add(wire)
-
-    # bytes without bursts
-
-    def _take_bare(self, byte: WireByte) -> None:
-        self._rest_before(byte)
-        self._bare.append(byte)
-        if self._hunting:
-            self._hunt()
-        if not self._hunting and len(self._bare) == self._wanted_bare():
-            self._take_bare_turn(len(self._bare))
-
-    def _take_bare_turn(self, size: int) -> None:
-        turn, self._bare = tuple(self._bare[:size]), self._bare[size:]
-        self._take_burst(Burst(turn[0].t_ns, turn[-1].end_ns, None, turn, None))
-        self._hunting = self._draft is None and self._lost is not None
-
-    def _wanted_bare(self) -> int:
-        """Return the size of the turn at hand, as far as it can be told."""
-        draft = self._draft
-        if draft is None:
-            return COMMAND_SIZE
-        if TURNS[draft.phase].sender is Role.LENS:
-            return 1
-        if len(self._bare) < LENGTH_SIZE:
-            return LENGTH_SIZE + 1
-        announced = self._bare[0].value | self._bare[1].value << 8
-        return LENGTH_SIZE + max(announced - 1, 0)
-
-    def _rest_before(self, byte: WireByte) -> None:
-        """End what stopped before a long rest."""
-        draft = self._draft
-        gap_ns = byte.t_ns - self._last_ns
-        if gap_ns <= GAP_NS or not (self._bare or draft) or (draft and draft.phase is Phase.STATUS):
-            return
-        why = _nothing_for(gap_ns)
-        if draft is not None:
-            draft.wire.extend(self._seen_bare())
-            self._break_off(draft, why)
-        self._lose_bare(Cause.COMMAND_SIZE, f"{why} after {len(self._bare)} bytes of a command")
-        self._hunting = True
-
-    def _hunt(self) -> None:
-        """Look for a command by its sum, which is all that marks one without ack lines."""
-        if len(self._bare) < _HUNTED_SIZE:
-            return
-        values = bytes(byte.value for byte in self._bare)
-        command, given_sum = values[:COMMAND_SIZE], values[COMMAND_SIZE]
-        if self._shape_of(command) is None or wire_sum(command) != given_sum:
-            self._lose_bare(Cause.NO_COMMAND, "outside any transaction", 1)
-            return
-        self._hunting = False
-        self._take_bare_turn(COMMAND_SIZE)
-        self._take_bare_turn(1)
-
-    def _seen_bare(self, size: int | None = None) -> list[ByteSeen]:
-        sender = TURNS[self._draft.phase].sender if self._draft else None
-        seen = [ByteSeen(byte.t_ns, byte.end_ns, sender, byte.value) for byte in self._bare[:size]]
-        del self._bare[:size]
-        self._events.extend(seen)
-        return seen
-
-    def _lose_bare(self, cause: Cause, detail: str, size: int | None = None) -> None:
-        seen = self._seen_bare(size)
-        if seen:
-            self._lose(seen, cause, detail)
-
-    def _take_bare_bits(self, lost: BitsLost) -> None:
-        draft = self._draft
-        seen = self._seen_bare()
-        if draft is not None:
-            draft.wire.extend(seen)
-        self._take_broken(lost, seen if draft is None else [])
-        self._hunting = True
 
     # SLEEP, FOCUS, SHUTTER
 
@@ -432,19 +262,19 @@ class Framer:
 
     # what fits nowhere
 
-    def _break_off(self, draft: _Draft, why: str) -> None:
+    def _break_off(self, draft: Draft, why: str) -> None:
         """Give a transaction up that a new one follows."""
         self._give_up(draft, Cause.BROKE_OFF, f"{why}, in {draft.phase} ({draft.held} of {draft.wanted} bytes)")
         self._resynchronise()
 
-    def _give_up(self, draft: _Draft, cause: Cause, detail: str) -> None:
+    def _give_up(self, draft: Draft, cause: Cause, detail: str) -> None:
         self._draft = None
         self._events.append(draft.seen(complete=False))
         self._lose(draft.wire, cause, detail)
 
     def _lose(self, wire: Sequence[ByteSeen], cause: Cause, detail: str) -> None:
         """Keep bytes that fit nowhere, to be reported when the next command begins."""
-        self._lost = self._lost or _Lost(cause, detail, wire[0].t_ns, wire[-1].end_ns)
+        self._lost = self._lost or Lost(cause, detail, wire[0].t_ns, wire[-1].end_ns)
         self._lost.add(wire)
 
     def _resynchronise(self) -> None:
