@@ -505,6 +505,21 @@ def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
     assert "\x1b[" not in on_terminal(["sniff", path], {"NO_COLOR": "1"})
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_rows_fit_the_terminal(tmp_path: Path, columns: int) -> None:
+    path = str(vcd(tmp_path, session()))
+    rows = on_terminal(
+        ["sniff", path, "--only", "Status,Drive"], {"COLUMNS": str(columns), "NO_COLOR": "1"}
+    ).splitlines()
+    assert all(len(row) <= columns for row in rows[:-1])
+    text = " ".join(" ".join(rows).split())
+    assert "zoom step 0◑ · focus distance 0.330 m◑" in text
+    assert "focus position 12◑" in text
+    continued = [row for row in rows if row.startswith(" " * 30)]
+    assert bool(continued) == (columns == 80)
+    assert {len(row) - len(row.lstrip()) for row in continued} <= {39}
+
+
 @pytest.mark.parametrize("dead", [BODY_ACK, LENS_ACK])
 def test_ack_lines_that_never_change_are_left_out_and_named(m43: M43, tmp_path: Path, dead: Line) -> None:
     waveform = session()

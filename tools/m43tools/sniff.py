@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,7 +241,8 @@ def _writer(request: _Request, stream: TextIO) -> Writer:
         return JsonWriter(stream)
     if request.form == "csv":
         return CsvWriter(stream, request.layer, request.catalogue)
-    return TextWriter(stream, request.layer, glyphs_for(stream), colour=_colour(stream), raw=request.raw)
+    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    return TextWriter(stream, request.layer, glyphs_for(stream), colour=_colour(stream), raw=request.raw, width=width)
 
 
 def _colour(stream: TextIO) -> bool:

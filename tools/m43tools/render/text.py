@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,15 +17,13 @@ from m43proto.events import (
 )
 from m43proto.evidence import Evidence
 from m43proto.pins import Role
-from m43proto.schema import Part
 from m43proto.shapes import SHAPES
-from m43tools.render.records import fields_of
+from m43tools.render.values import decoded, hex_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from m43proto.schema import Field
     from m43tools.render.glyphs import Glyphs
 
 __all__ = ["TextWriter"]
@@ -43,13 +40,17 @@ class TextWriter:
         glyphs: the signs to use.
         colour: whether to colour.
         raw: whether to show bytes that nobody understands, too.
+        width: columns of the terminal, or None for lines of any length.
     """
 
-    def __init__(self, stream: TextIO, layer: str, glyphs: Glyphs, *, colour: bool, raw: bool) -> None:
+    def __init__(
+        self, stream: TextIO, layer: str, glyphs: Glyphs, *, colour: bool, raw: bool, width: int | None = None
+    ) -> None:
         self._stream = stream
         self._glyphs = glyphs
         self._colour = colour
         self._raw = raw
+        self._width = width
         self._rows: dict[type, Callable[[Any], str]] = {
             ByteSeen: self._byte_row,
             TransactionSeen: self._transaction_row,
@@ -100,9 +101,9 @@ class TextWriter:
 
     def _transaction_row(self, event: TransactionSeen) -> str:
         lead = self._lead(event.t_ns, self._arrow(_speaker(event)), self._sums(event))
-        parts = [_hex(event.command), self._sum(event.command_sum, event.command_sum_ok)]
+        parts = [hex_text(event.command), self._sum(event.command_sum, event.command_sum_ok)]
         if event.length is not None:
-            parts += [f"[{event.length}]", _hex(event.data), self._sum(event.data_sum, event.data_sum_ok)]
+            parts += [f"[{event.length}]", hex_text(event.data), self._sum(event.data_sum, event.data_sum_ok)]
         if event.status is not None:
             parts.append(f"status {event.status:02X}")
         return f"{lead}{event.shape:<9} {' '.join(part for part in parts if part)}{self._incomplete(event)}"
@@ -121,9 +122,25 @@ class TextWriter:
         lead = self._lead(event.t_ns, self._arrow(_speaker(transaction)), self._sums(transaction))
         mark = self._glyphs.marks[event.evidence]
         name = self._style(f"{event.name:<{_NAME_WIDTH}}", bold=True)
+        provisional = [self._style("PROVISIONAL", fg="yellow")] if event.evidence is Evidence.PROVISIONAL else []
+        parts = [*provisional, *decoded(event, self._glyphs, raw=self._raw)]
         return (
-            f"{lead}{mark} {name} {self._decoded(event)}{self._wrong_sums(transaction)}{self._incomplete(transaction)}"
+            f"{lead}{mark} {name} {self._filled(parts)}{self._wrong_sums(transaction)}{self._incomplete(transaction)}"
         )
+
+    def _filled(self, parts: list[str]) -> str:
+        """Join values; on a terminal, in lines that end before its edge and begin below the first value."""
+        if self._width is None:
+            return self._glyphs.dot.join(parts)
+        indent = len(_seconds(0)) + len(self._glyphs.to_lens) + len(self._glyphs.good) + _NAME_WIDTH + 7
+        room = max(self._width - indent, _NAME_WIDTH)
+        lines: list[str] = []
+        for part in parts:
+            if lines and len(lines[-1]) + len(self._glyphs.dot) + len(click.unstyle(part)) <= room:
+                lines[-1] += self._glyphs.dot + part
+            else:
+                lines.append(part)
+        return f"\n{' ' * indent}".join(lines)
 
     def _wrong_sums(self, event: TransactionSeen) -> str:
         wrong = [
@@ -136,57 +153,6 @@ class TextWriter:
         ]
         return self._style("".join(f"  {self._glyphs.bad} {text}" for text in wrong), fg="red", bold=True)
 
-    def _decoded(self, event: MessageSeen) -> str:
-        if event.kind is None:
-            return f"{_hex(event.transaction.command)} {self._block(event)}"
-        lens = fields_of(event).get("lens")
-        shown = [
-            self._field(field, event)
-            for field in event.kind.spec.fields
-            if self._shows(field, event) and not (lens and field.name in _IDENTITY)
-        ]
-        parts = [*self._provisional(event), *self._identity(event, lens), *shown, *self._extras(event)]
-        return self._glyphs.dot.join(parts) or self._block(event)
-
-    def _provisional(self, event: MessageSeen) -> list[str]:
-        return ["PROVISIONAL"] if event.evidence is Evidence.PROVISIONAL else []
-
-    def _identity(self, event: MessageSeen, lens: object) -> list[str]:
-        identity = " ".join(str(event.values[key]) for key in _IDENTITY if key in event.values)
-        return [f"{lens} ({identity}){self._glyphs.marks[Evidence.INFERRED]}"] if lens else []
-
-    def _extras(self, event: MessageSeen) -> list[str]:
-        busy_ns = event.transaction.busy_ns
-        rest = [f"{len(event.rest)} bytes more: {_hex(event.rest)}"] if event.rest else []
-        return rest if busy_ns is None else [*rest, f"busy {busy_ns / 1e6:.1f} ms"]
-
-    def _block(self, event: MessageSeen) -> str:
-        data = event.transaction.data
-        return f"[{_hex(data)}]{self._glyphs.marks[Evidence.UNKNOWN]}" if data else ""
-
-    def _shows(self, field: Field, event: MessageSeen) -> bool:
-        if field.name not in event.values:
-            return False
-        if self._raw:
-            return True
-        told = field.part is not Part.ARGUMENT or event.values[field.name] != field.default
-        return told and field.evidence is not Evidence.UNKNOWN and field.matters(event.values)
-
-    def _field(self, field: Field, event: MessageSeen) -> str:
-        mark = "" if field.evidence is event.evidence else self._glyphs.marks[field.evidence]
-        return f"{_label(field)} {_printable(self._quantity(event.values[field.name], field.unit))}{mark}"
-
-    def _quantity(self, value: object, unit: str) -> str:
-        if isinstance(value, bytes):
-            return _hex(value)
-        if isinstance(value, float) and math.isinf(value):
-            return self._glyphs.infinity
-        if unit in _QUANTITIES:
-            return _QUANTITIES[unit](value)
-        if unit == "°":
-            return f"{value:+.3f}{self._glyphs.degree}"
-        return f"{value} {unit}".strip()
-
     def _pin_row(self, event: PinEventSeen) -> str:
         lead = self._lead(event.t_ns, self._glyphs.event, self._verdict(None))
         span = f"{(event.end_ns - event.t_ns) / 1e6:.3f} ms" if event.level is None else _LEVELS[event.level]
@@ -194,31 +160,15 @@ class TextWriter:
 
     def _violation_row(self, event: Violation) -> str:
         lead = self._lead(event.t_ns, " " * len(self._glyphs.to_lens), self._verdict(good=False))
-        data = f" [{_hex(event.data)}]" if event.data else ""
+        data = f" [{hex_text(event.data)}]" if event.data else ""
         return lead + self._style(f"violation: {event.cause}: {event.detail}{data}", fg="red", bold=True)
 
     def _fragment_row(self, event: FragmentSeen) -> str:
         lead = self._lead(event.t_ns, " " * len(self._glyphs.to_lens), self._verdict(None))
-        return lead + self._style(f"fragment: {_hex(event.data)}", fg="yellow")
+        return lead + self._style(f"fragment: {hex_text(event.data)}", fg="yellow")
 
-
-_UNIT_WORDS = frozenset({"f", "m", "mm", "um", "deg", "degc", "s", "ms", "us", "ns", "hz", "v", "a"})
-
-_IDENTITY = ("maker", "model", "submodel")
 
 _LEVELS = {0: "falls", 1: "rises"}
-
-_QUANTITIES: dict[str, Callable[[Any], str]] = {
-    "f": lambda f_number: f"f/{f_number:.2f}",
-    "m": lambda distance_m: f"{distance_m:.3f} m",
-    "mm": lambda focal_mm: f"{focal_mm:g} mm",
-    "count": str,
-    "step": str,
-}
-
-
-def _hex(data: bytes) -> str:
-    return data.hex(" ").upper()
 
 
 def _seconds(t_ns: int) -> str:
@@ -228,14 +178,3 @@ def _seconds(t_ns: int) -> str:
 def _speaker(event: TransactionSeen) -> Role:
     """Return who tells something: the sender of the block, else the body."""
     return SHAPES[event.shape].block_sender or Role.BODY
-
-
-def _label(field: Field) -> str:
-    """Return a field's name in words, without the unit at its end."""
-    words = field.name.split("_")
-    return " ".join(words[:-1] if field.unit and words[-1] in _UNIT_WORDS else words)
-
-
-def _printable(text: str) -> str:
-    """Return the text with every character escaped that could upset a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
