@@ -465,9 +465,9 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
 def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     path = str(vcd(tmp_path, session(frames=40)))
     command = [sys.executable, "-m", "m43tools", "sniff", path, "--layer", "bytes", "--format", "jsonl"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as running:
         assert running.stdout is not None
-        running.stdout.read(1)
+        assert running.stdout.read(1) == b"{"
         running.send_signal(signal.SIGINT)  # more is to come than the pipe holds, so it is still writing
         out, err = running.communicate(timeout=20)
     assert (running.returncode, err.strip()) == (130, b"m43: interrupted")

@@ -77,7 +77,7 @@ class TextWriter:
         return f"{'time/s':>13}  {'':{width}} {'':{len(self._glyphs.good)}} {_HEADINGS[layer]}"
 
     def _style(self, text: str, **style: Any) -> str:
-        return click.style(text, **style) if self._colour else text
+        return click.style(text, **style) if self._colour and text else text
 
     def _lead(self, t_ns: int, arrow: str, verdict: str) -> str:
         return f"{self._style(_seconds(t_ns), dim=True)}  {arrow} {verdict} "
