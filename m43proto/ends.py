@@ -1,0 +1,541 @@
+"""Both ends of the mount at the pins: a body and a lens that walk the same grammar (specs/2-link.md, 3-framing.md).
+
+An end takes the levels of all lines with the time, and says which lines it drives, how, and when it will act by itself.
+It knows no clock: whoever joins two ends, or one end and somebody else's firmware, owns the time::
+
+    next_ns = lens.advance(now_ns, levels)      # then read lens.drives and lens.outputs
+
+What an end does is a script: a generator that yields what it waits for. A body runs scripts that its caller writes with
+`PinBody.power_up`, `PinBody.transact` and `PinBody.pause`; a lens serves transactions for ever, and asks a `Glass` what
+to answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+from m43proto.checksum import wire_sum
+from m43proto.drafts import Draft
+from m43proto.events import ByteSeen, TransactionSeen
+from m43proto.phy import BITS_PER_BYTE
+from m43proto.pins import LINES, Role
+from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, SHAPES, Shape
+from m43proto.turns import AFTER_COMMAND, TURNS, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from m43proto.timing import BodyTiming, LensTiming
+
+__all__ = ["Answer", "Glass", "PinBody", "PinEnd", "PinLens", "Script"]
+
+_CLK, _DATA, _BODY_ACK, _LENS_ACK, _SLEEP, _FOCUS, _SHUTTER = (line.mask for line in LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Until:
+    """Wait until the masked levels are those wanted, or for so long; None = for ever."""
+
+    mask: int
+    wanted: int
+    limit_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Wait until the masked levels are no longer those given."""
+
+    mask: int
+    held: int
+
+
+_Wait: TypeAlias = "int | _Until | _Change"
+"""What a script yields: a pause in nanoseconds, or something to wait for."""
+
+T = TypeVar("T")
+
+Script: TypeAlias = "Generator[_Wait, int, T]"
+"""A generator of waits; what it receives are the levels of all lines at the moment it goes on."""
+
+
+class PinEnd:
+    """One end of the mount: runs a script over the lines.
+
+    Attributes:
+        drives: mask of the lines that it drives.
+        outputs: their levels.
+        now_ns: the time of the last `advance`.
+    """
+
+    def __init__(self, drives: int, outputs: int) -> None:
+        self.drives = drives
+        self.outputs = outputs
+        self.now_ns = 0
+        self._levels = outputs
+        self._script: Script[None] | None = None
+        self._fresh = False
+        self._wait: _Wait | None = None
+        self._due_ns: int | None = None
+
+    def advance(self, now_ns: int, levels: int) -> int | None:
+        """Go on as far as the levels allow.
+
+        Args:
+            now_ns: the time; never earlier than before, and never later than the time returned last.
+            levels: the levels of all lines, one bit per line in the order of `LINES`.
+
+        Returns:
+            when the end will act by itself if no line changes, or None for never.
+        """
+        self.now_ns = now_ns
+        self._levels = levels
+        while self._script is not None and self._is_met(levels):
+            self._resume(levels)
+        return self._due_ns
+
+    def _start(self, script: Script[None]) -> None:
+        """Take up a script; its first step is done at the next `advance`."""
+        self._script = script
+        self._fresh = True
+        self._go_on(0)
+
+    def _is_met(self, levels: int) -> bool:
+        wait = self._wait
+        due = self._due_ns is not None and self.now_ns >= self._due_ns
+        if isinstance(wait, _Until):
+            return due or levels & wait.mask == wait.wanted
+        if isinstance(wait, _Change):
+            return levels & wait.mask != wait.held
+        return due
+
+    def _resume(self, levels: int) -> None:
+        assert self._script is not None
+        try:
+            self._go_on(next(self._script) if self._fresh else self._script.send(levels))
+            self._fresh = False
+        except StopIteration:
+            self._go_on(None)
+
+    def _go_on(self, wait: _Wait | None) -> None:
+        """Note what the script waits for; None when it has ended."""
+        self._wait = wait
+        self._due_ns = None
+        if wait is None:
+            self._script = None
+        elif isinstance(wait, int):
+            self._due_ns = self.now_ns + wait
+        elif isinstance(wait, _Until) and wait.limit_ns is not None:
+            self._due_ns = self.now_ns + wait.limit_ns
+
+    def _set(self, line: int, high: int) -> None:
+        self.outputs = self.outputs | line if high else self.outputs & ~line
+
+
+# The body
+
+
+class _NoAnswerError(Exception):
+    """The lens did not do in time what it should; never leaves this room."""
+
+
+class PinBody(PinEnd):
+    """A body: runs the script of its caller.
+
+    Args:
+        timing: its delays.
+        script: a function from the body to its script.
+        shape_of: the shape of a command, or None when nobody knows it: a catalogue's own method.
+    """
+
+    role = Role.BODY
+
+    def __init__(
+        self,
+        timing: BodyTiming,
+        script: Callable[[PinBody], Script[None]],
+        shape_of: Callable[[bytes], Shape | None],
+    ) -> None:
+        super().__init__(_CLK | _BODY_ACK | _SLEEP | _FOCUS | _SHUTTER, _CLK)
+        self.timing = timing
+        self._shape_of = shape_of
+        self._draft: Draft | None = None
+        self._start(script(self))
+
+    @property
+    def done(self) -> bool:
+        """Whether its script has ended."""
+        return self._script is None
+
+    # what scripts are made of
+
+    def pause(self, pause_ns: int) -> Script[None]:
+        """Let time pass."""
+        yield pause_ns
+
+    def power_up(self) -> Script[bool]:
+        """Wake the lens; return whether it gave its wake pulse."""
+        timing = self.timing
+        self._set(_SLEEP, 1)
+        yield timing.attention_ns
+        self._set(_BODY_ACK, 1)
+        awake = yield from self._reaches(_LENS_ACK, _LENS_ACK, timing.answer_limit_ns)
+        awake = awake and (yield from self._reaches(_LENS_ACK, 0, timing.answer_limit_ns))
+        yield timing.wake_seen_ns
+        self._set(_BODY_ACK, 0)
+        yield timing.first_command_ns
+        return awake
+
+    def power_down(self) -> Script[None]:
+        """Switch the lens off."""
+        self._set(_SLEEP, 0)
+        self._set(_BODY_ACK, 0)
+        yield 0
+
+    def frame_sync(self, width_ns: int) -> Script[None]:
+        """Give the pulse on SHUTTER."""
+        self._set(_SHUTTER, 1)
+        yield width_ns
+        self._set(_SHUTTER, 0)
+
+    def toggle_focus(self) -> Script[None]:
+        """Change the level of FOCUS."""
+        self._set(_FOCUS, not self.outputs & _FOCUS)
+        yield 0
+
+    def clock_hold(self, width_ns: int) -> Script[None]:
+        """Hold CLK low for a while."""
+        self._set(_CLK, 0)
+        yield width_ns
+        self._set(_CLK, 1)
+
+    def transact(self, command: bytes, block: bytes = b"") -> Script[TransactionSeen | None]:
+        """Carry out one transaction.
+
+        Returns:
+            the transaction, incomplete when the lens stopped answering; None when it never answered.
+
+        Args:
+            command: the four command bytes.
+            block: the data to write, for a command of shape write.
+
+        Raises:
+            ValueError: the command has not four bytes, or nobody knows its shape.
+        """
+        shape = self._shape_of(command) if len(command) == COMMAND_SIZE else None
+        if shape is None:
+            raise ValueError(f"{command.hex(' ')} is no command of a known shape")
+        self._draft = draft = Draft(command, shape)
+        length = (len(block) + 1).to_bytes(LENGTH_SIZE, "little")
+        try:
+            yield from self._speak(command)
+            while draft.phase is not Phase.IDLE:
+                yield from self._take_turn(draft, length + block)
+        except _NoAnswerError:
+            yield from self._give_up()
+            return draft.seen(complete=False) if draft.wire else None
+        return draft.seen(complete=True)
+
+    # the handshake
+
+    def _take_turn(self, draft: Draft, block: bytes) -> Script[None]:
+        if draft.phase is Phase.STATUS:
+            yield from self._complete(draft)
+        if TURNS[draft.phase].sender is Role.LENS:
+            draft.put(bytes([(yield from self._listen())]))
+            if draft.held == draft.wanted:
+                draft.advance()
+            if draft.phase is not Phase.IDLE and draft.wanted < 0:
+                raise _NoAnswerError
+            return
+        yield self.timing.block_ns
+        draft.put(block[:LENGTH_SIZE])
+        draft.phase = Phase.WRITE_DATA
+        draft.put(block[LENGTH_SIZE:])
+        yield from self._speak(block)
+        draft.advance()
+
+    def _speak(self, values: bytes) -> Script[None]:
+        timing = self.timing
+        yield from self._demand(_LENS_ACK, 0)
+        self._set(_BODY_ACK, 1)
+        yield from self._demand(_LENS_ACK, _LENS_ACK)
+        yield timing.ready_ns
+        self.drives |= _DATA
+        for value in values[:-1]:
+            yield from self._clock_out(value)
+            yield from self._between_bytes()
+        yield from self._clock_out(values[-1])
+        yield max(timing.hand_over_ns - timing.write_high_ns, 1)
+        yield from self._demand(_LENS_ACK, 0)
+        self.drives &= ~_DATA
+        self._set(_BODY_ACK, 0)
+
+    def _between_bytes(self) -> Script[None]:
+        timing = self.timing
+        if timing.watches_acks:
+            yield from self._demand(_LENS_ACK, 0)
+            yield from self._demand(_LENS_ACK, _LENS_ACK)
+            yield timing.ready_ns
+        else:
+            yield max(timing.byte_ns - timing.write_high_ns, 1)
+
+    def _clock_out(self, value: int) -> Script[None]:
+        timing, first_ns, last_ns = self.timing, self.now_ns, 0
+        for place in range(BITS_PER_BYTE):
+            self._set(_CLK, 0)
+            yield timing.setup_ns
+            self._set(_DATA, value >> place & 1)
+            yield timing.write_low_ns - timing.setup_ns
+            self._set(_CLK, 1)
+            last_ns = self.now_ns
+            yield timing.write_high_ns
+        self._note(first_ns, last_ns, Role.BODY, value)
+
+    def _listen(self) -> Script[int]:
+        timing = self.timing
+        yield from self._demand(_LENS_ACK, _LENS_ACK)
+        yield timing.take_over_ns
+        self._set(_BODY_ACK, 1)
+        yield timing.read_ns
+        first_ns, last_ns, value = self.now_ns, 0, 0
+        for place in range(BITS_PER_BYTE):
+            self._set(_CLK, 0)
+            levels = yield timing.read_low_ns
+            self._set(_CLK, 1)
+            value |= bool(levels & _DATA) << place
+            last_ns = self.now_ns
+            yield timing.read_high_ns
+        self._note(first_ns, last_ns, Role.LENS, value)
+        yield max(timing.done_ns - timing.read_high_ns, 1)
+        self._set(_BODY_ACK, 0)
+        yield from self._demand(_LENS_ACK, 0)
+        return value
+
+    def _complete(self, draft: Draft) -> Script[None]:
+        timing = self.timing
+        yield timing.complete_ns
+        self._set(_BODY_ACK, 1)
+        yield from self._demand(_LENS_ACK, _LENS_ACK)
+        began_ns = self.now_ns
+        if not (yield from self._reaches(_LENS_ACK, 0, timing.busy_limit_ns)):
+            raise _NoAnswerError
+        draft.busy_ns = self.now_ns - began_ns
+        yield timing.complete_ns
+        self._set(_BODY_ACK, 0)
+
+    def _note(self, t_ns: int, end_ns: int, sender: Role, value: int) -> None:
+        assert self._draft is not None
+        self._draft.wire.append(ByteSeen(t_ns, end_ns, sender, value))
+
+    def _reaches(self, mask: int, wanted: int, limit_ns: int) -> Script[bool]:
+        return (yield _Until(mask, wanted, limit_ns)) & mask == wanted
+
+    def _demand(self, mask: int, wanted: int) -> Script[None]:
+        if not (yield from self._reaches(mask, wanted, self.timing.answer_limit_ns)):
+            raise _NoAnswerError
+
+    def _give_up(self) -> Script[None]:
+        self.drives &= ~_DATA
+        self._set(_CLK, 1)
+        self._set(_BODY_ACK, 0)
+        yield self.timing.answer_limit_ns
+
+
+# The lens
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a lens says to a command.
+
+    Attributes:
+        block: the data that it sends, for a command of shape read.
+        status: the status byte, for a command of shape complete.
+        busy_ns: how long it works before that.
+    """
+
+    block: bytes = b""
+    status: int = 0
+    busy_ns: int = 0
+
+
+class Glass(Protocol):
+    """What is behind the pins of a lens."""
+
+    def answer(self, command: bytes, now_ns: int) -> Answer:
+        """Return what the lens says to a command that it has taken at this time."""
+        ...
+
+    def take(self, command: bytes, block: bytes, now_ns: int) -> None:
+        """Take a block that the body has written."""
+        ...
+
+
+class PinLens(PinEnd):
+    """A lens: wakes up, and serves transactions until it is switched off.
+
+    Args:
+        timing: its delays.
+        glass: what it answers.
+        shape_of: the shape of a command, or None when nobody knows it: a catalogue's own method.
+    """
+
+    role = Role.LENS
+
+    def __init__(self, timing: LensTiming, glass: Glass, shape_of: Callable[[bytes], Shape | None]) -> None:
+        super().__init__(_LENS_ACK, 0)
+        self.timing = timing
+        self._glass = glass
+        self._shape_of = shape_of
+        self._awake = False
+        self._start(self._live())
+
+    def advance(self, now_ns: int, levels: int) -> int | None:
+        """Go on as far as the levels allow; a lens whose SLEEP falls forgets what it was doing."""
+        if self._awake and not levels & _SLEEP:
+            self._awake = False
+            self.now_ns = now_ns
+            self._let_go()
+            self._start(self._live())
+        return super().advance(now_ns, levels)
+
+    def _let_go(self) -> None:
+        self._set(_LENS_ACK, 0)
+        self._set(_DATA, 0)
+        self.drives &= ~_DATA
+
+    def _live(self) -> Script[None]:
+        yield _Until(_SLEEP, _SLEEP)
+        self._awake = True
+        yield from self._wake()
+        while True:
+            if not (yield from self._serve()):
+                self._let_go()
+                yield _Until(_BODY_ACK, 0)
+
+    def _wake(self) -> Script[None]:
+        yield _Until(_BODY_ACK, _BODY_ACK)
+        yield self.timing.wake_ns
+        self._set(_LENS_ACK, 1)
+        yield self.timing.wake_width_ns
+        self._set(_LENS_ACK, 0)
+        yield _Until(_BODY_ACK, 0)
+
+    def _serve(self) -> Script[bool]:
+        """Serve one transaction; return False when the body broke it off."""
+        command = yield from self._hear(COMMAND_SIZE)
+        if command is None:
+            return False
+        answer = self._glass.answer(command, self.now_ns)
+        if not (yield from self._say(bytes([wire_sum(command)]))):
+            return False
+        shape = self._shape_of(command)
+        return shape is None or (yield from self._follow(command, shape, answer))
+
+    def _follow(self, command: bytes, shape: Shape, answer: Answer) -> Script[bool]:
+        """Do what follows the sum of a command."""
+        phase = AFTER_COMMAND[shape]
+        if phase is Phase.STATUS:
+            yield from self._work(answer.busy_ns)
+            return (yield from self._say(bytes([answer.status])))
+        if SHAPES[shape].block_sender is Role.LENS:
+            length = (len(answer.block) + 1).to_bytes(LENGTH_SIZE, "little")
+            return (yield from self._say(length + answer.block + bytes([wire_sum(answer.block)]), first=False))
+        if SHAPES[shape].block_sender is Role.BODY:
+            return (yield from self._take_block(command))
+        return True
+
+    def _take_block(self, command: bytes) -> Script[bool]:
+        block = yield from self._hear(None)
+        if block is None:
+            return False
+        data = block[LENGTH_SIZE:]
+        if not (yield from self._say(bytes([wire_sum(data)]))):
+            return False
+        self._glass.take(command, data, self.now_ns)
+        return True
+
+    # the handshake
+
+    def _hear(self, size: int | None) -> Script[bytes | None]:
+        """Take a turn of the body: so many bytes, or a block as long as its length word says."""
+        timing = self.timing
+        yield _Until(_BODY_ACK, _BODY_ACK)
+        yield timing.answer_ns
+        self._set(_LENS_ACK, 1)
+        heard = bytearray()
+        while True:
+            value = yield from self._shift_in()
+            if value is None:
+                return None
+            heard.append(value)
+            yield timing.ack_ns
+            self._set(_LENS_ACK, 0)
+            if len(heard) == (_block_size(heard) if size is None else size):
+                break
+            yield timing.ack_width_ns
+            self._set(_LENS_ACK, 1)
+        yield _Until(_BODY_ACK, 0)
+        return bytes(heard)
+
+    def _say(self, values: bytes, *, first: bool = True) -> Script[bool]:
+        """Send bytes, each in a turn of its own; return False when the body broke off."""
+        timing = self.timing
+        for value in values:
+            yield timing.sum_ns if first else timing.reply_ns
+            first = False
+            self.drives |= _DATA
+            self._set(_LENS_ACK, 1)
+            yield _Until(_BODY_ACK, _BODY_ACK)
+            if not (yield from self._shift_out(value)):
+                return False
+            yield _Until(_BODY_ACK, 0)
+            yield timing.release_ns
+            self._set(_LENS_ACK, 0)
+        self._set(_DATA, 0)
+        self.drives &= ~_DATA
+        return True
+
+    def _work(self, busy_ns: int) -> Script[None]:
+        yield _Until(_BODY_ACK, _BODY_ACK)
+        yield self.timing.answer_ns
+        self._set(_LENS_ACK, 1)
+        yield max(busy_ns, self.timing.ack_width_ns)
+        self._set(_LENS_ACK, 0)
+        yield _Until(_BODY_ACK, 0)
+
+    def _shift_in(self) -> Script[int | None]:
+        """Take eight bits, each when CLK rises; return None when BODY_ACK falls before the eighth."""
+        value, places, held = 0, 0, self._levels & (_CLK | _BODY_ACK)
+        while places < BITS_PER_BYTE:
+            levels = yield _Change(_CLK | _BODY_ACK, held)
+            if not levels & _BODY_ACK:
+                return None
+            if levels & ~held & _CLK:
+                value |= bool(levels & _DATA) << places
+                places += 1
+            held = levels & (_CLK | _BODY_ACK)
+        return value
+
+    def _shift_out(self, value: int) -> Script[bool]:
+        """Give eight bits, each behind a fall of CLK; return False when BODY_ACK falls before the eighth rise."""
+        places, held = 0, self._levels & (_CLK | _BODY_ACK)
+        while places < BITS_PER_BYTE or not held & _CLK:
+            levels = yield _Change(_CLK | _BODY_ACK, held)
+            if not levels & _BODY_ACK:
+                return False
+            fell = held & ~levels & _CLK
+            held = levels & (_CLK | _BODY_ACK)
+            if fell:
+                yield self.timing.data_ns
+                self._set(_DATA, value >> places & 1)
+                places += 1
+        return True
+
+
+def _block_size(heard: bytearray) -> int:
+    """Return how many bytes a written block has in all, once its length word is there; until then, more than it has."""
+    if len(heard) < LENGTH_SIZE:
+        return LENGTH_SIZE + 1
+    return LENGTH_SIZE + max(int.from_bytes(heard[:LENGTH_SIZE], "little") - 1, 0)

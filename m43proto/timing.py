@@ -1,0 +1,129 @@
+"""How long each end takes for each step of the handshake: named delays with evidence (specs/2-link.md §2.11).
+
+Times are integer nanoseconds. The defaults are those of the two public programs as they were measured in simulation
+(SIM); nothing here was measured on a camera or a lens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from m43proto.evidence import Evidence
+
+__all__ = ["BODY_TIMINGS", "LENS_TIMINGS", "BodyTiming", "Delay", "LensTiming", "delays_of", "scaled"]
+
+_METADATA_KEY = "m43"
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """What a delay is.
+
+    Attributes:
+        doc: from where to where it runs.
+        evidence: how sure its default is.
+        source: citation.
+    """
+
+    doc: str
+    evidence: Evidence
+    source: str
+
+
+def _delay(default_ns: int, doc: str, source: str = "SIM", evidence: Evidence = Evidence.INFERRED) -> Any:
+    return dataclasses.field(default=default_ns, metadata={_METADATA_KEY: Delay(doc, evidence, source)})
+
+
+# fmt: off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyTiming:
+    """Delays of a body, in nanoseconds; the defaults are the medians of the public body program.
+
+    Three are not, because the public lens program needs more time than that body gives, so the two cannot meet (SIM):
+    `ready_ns` and `take_over_ns` keep LENS_ACK high for 10 us before CLK, `complete_ns` BODY_ACK for 8 us behind LENS_ACK.
+
+    Attributes:
+        watches_acks: whether the body waits for each acknowledge; the public one pauses blindly instead.
+    """
+
+    watches_acks: bool    = False
+
+    attention_ns: int     = _delay(10_000_000, "SLEEP rises to BODY_ACK rises", "BELL, SIM")
+    wake_seen_ns: int     = _delay(7_300, "LENS_ACK falls behind the wake pulse to BODY_ACK falls")
+    first_command_ns: int = _delay(20_000_000, "BODY_ACK falls behind the wake pulse to the first command", "BELL, SIM")
+    ready_ns: int         = _delay(12_000, "LENS_ACK rises to CLK falls, before a byte of the body", "PROJECT, SIM", Evidence.PROVISIONAL)
+    setup_ns: int         = _delay(280, "CLK falls to DATA changes")
+    write_low_ns: int     = _delay(440, "CLK low, when the body speaks")
+    write_high_ns: int    = _delay(375, "CLK high, when the body speaks")
+    read_low_ns: int      = _delay(440, "CLK low, when the lens speaks")
+    read_high_ns: int     = _delay(500, "CLK high, when the lens speaks")
+    byte_ns: int          = _delay(16_500, "last CLK rise of a byte to the first CLK fall of the next")
+    hand_over_ns: int     = _delay(27_750, "last CLK rise of a turn to BODY_ACK falls")
+    take_over_ns: int     = _delay(9_500, "LENS_ACK rises to BODY_ACK rises, before a byte of the lens", "PROJECT, SIM", Evidence.PROVISIONAL)
+    read_ns: int          = _delay(1_375, "BODY_ACK rises to CLK falls, before a byte of the lens")
+    done_ns: int          = _delay(7_310, "last CLK rise of a byte of the lens to BODY_ACK falls")
+    block_ns: int         = _delay(250_000, "command sum taken to BODY_ACK rises for a block", "BELL")
+    complete_ns: int      = _delay(9_000, "command sum taken to BODY_ACK rises for a completion; LENS_ACK falls to BODY_ACK falls", "PROJECT, SIM", Evidence.PROVISIONAL)
+    answer_limit_ns: int  = _delay(50_000_000, "how long the body waits for the lens", "PROJECT", Evidence.PROVISIONAL)
+    busy_limit_ns: int    = _delay(2_000_000_000, "how long the body waits for a busy lens", "PROJECT", Evidence.PROVISIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LensTiming:
+    """Delays of a lens, in nanoseconds; the defaults are the medians of the public lens program.
+
+    One is not: the body program needs LENS_ACK to fall within 4.1 us of BODY_ACK, and the lens program takes 4.63 us, so
+    the two cannot meet (SIM). `release_ns` keeps what the body program needs.
+    """
+
+    wake_ns: int       = _delay(4_500, "BODY_ACK rises behind SLEEP to LENS_ACK rises for the wake pulse")
+    wake_width_ns: int = _delay(10_000_000, "width of the wake pulse", "BELL, SIM")
+    answer_ns: int     = _delay(4_560, "BODY_ACK rises to LENS_ACK rises: ready for a byte")
+    ack_ns: int        = _delay(5_060, "last CLK rise of a byte to LENS_ACK falls")
+    ack_width_ns: int  = _delay(4_560, "LENS_ACK low for the acknowledge")
+    sum_ns: int        = _delay(4_500, "BODY_ACK falls to LENS_ACK rises: the sum is ready")
+    data_ns: int       = _delay(250, "CLK falls to DATA changes", "PROJECT", Evidence.PROVISIONAL)
+    release_ns: int    = _delay(3_500, "BODY_ACK falls to LENS_ACK falls", "PROJECT, SIM", Evidence.PROVISIONAL)
+    reply_ns: int      = _delay(18_000, "LENS_ACK falls to LENS_ACK rises: the next byte of a block is ready")
+
+
+# fmt: on
+
+_Timing = TypeVar("_Timing", BodyTiming, LensTiming)
+
+
+def delays_of(timing: type[BodyTiming] | type[LensTiming]) -> dict[str, Delay]:
+    """Return what each delay of a kind of timing is, by its name."""
+    return {field.name: field.metadata[_METADATA_KEY] for field in dataclasses.fields(timing) if field.metadata}
+
+
+def scaled(timing: _Timing, factor: float) -> _Timing:
+    """Return the same timing, slower by a factor; the limits of the body's patience stay."""
+    names = [name for name in delays_of(type(timing)) if not name.endswith("_limit_ns")]
+    return dataclasses.replace(timing, **{name: max(1, round(getattr(timing, name) * factor)) for name in names})
+
+
+BODY_TIMINGS: dict[str, BodyTiming] = {
+    "bell_body": BodyTiming(),
+    "fast": dataclasses.replace(
+        scaled(BodyTiming(watches_acks=True, block_ns=2_000), 0.2),
+        setup_ns=100,
+        write_low_ns=400,
+        write_high_ns=350,
+        read_low_ns=400,
+        read_high_ns=400,
+    ),
+    "slow": scaled(BodyTiming(watches_acks=True), 4),
+}
+"""Named timings of a body; ``fast`` and ``slow`` are this project's own, and watch the acknowledges."""
+
+LENS_TIMINGS: dict[str, LensTiming] = {
+    "bell_lens": LensTiming(),
+    "fast": scaled(LensTiming(data_ns=100), 0.2),
+    "slow": dataclasses.replace(scaled(LensTiming(), 4), data_ns=250),
+}
+"""Named timings of a lens; ``fast`` and ``slow`` are this project's own."""

@@ -1,0 +1,414 @@
+"""Both ends at the pins: body against lens, judged by the observer, which shares only the grammar with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from m43proto.drafts import Draft
+from m43proto.ends import Answer, PinBody, PinLens, Script
+from m43proto.events import ByteSeen, Cause, FragmentSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
+from m43proto.evidence import cited_sources
+from m43proto.messages import PUBLIC
+from m43proto.mount import Mount
+from m43proto.pins import LINES, Line
+from m43proto.shapes import Shape
+from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, delays_of, scaled
+from tests.observing import observed, of
+from tests.waveform import BODY_ACK, CLK, DATA, LENS_ACK, SLEEP, random_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.waveform import Script as Drawn
+
+POLL = bytes.fromhex("c1800106")
+DRIVE = bytes.fromhex("6080fe02")
+INITIALISE = bytes.fromhex("b0f20000")
+BLOCK = bytes.fromhex("01d703000000000000")
+
+HOUR_NS = 3_600 * 10**9
+
+MEETING = [(body, lens) for body in BODY_TIMINGS for lens in LENS_TIMINGS if (body, lens) != ("bell_body", "slow")]
+"""Timings that get on: a body that does not watch the acknowledges needs a lens that is quick enough for it."""
+
+
+class Memory:
+    """A lens's inside that answers from a table and keeps what was written."""
+
+    def __init__(self, answers: dict[bytes, Answer] | None = None) -> None:
+        self.answers = answers or {}
+        self.taken: list[tuple[bytes, bytes]] = []
+        self.asked_ns: list[int] = []
+
+    def answer(self, command: bytes, now_ns: int) -> Answer:
+        self.asked_ns.append(now_ns)
+        return self.answers.get(command, Answer())
+
+    def take(self, command: bytes, block: bytes, now_ns: int) -> None:
+        self.taken.append((command, block))
+
+
+class Session:
+    """A body and a lens that have talked."""
+
+    def __init__(
+        self,
+        script: Callable[[PinBody], Script[None]],
+        memory: Memory | None = None,
+        *,
+        body: BodyTiming = BODY_TIMINGS["bell_body"],
+        lens: LensTiming = LENS_TIMINGS["bell_lens"],
+    ) -> None:
+        self.memory = memory or Memory()
+        self.body = PinBody(body, script, PUBLIC.shape_of)
+        self.lens = PinLens(lens, self.memory, PUBLIC.shape_of)
+        self.mount = Mount(self.body, self.lens)
+        self.changes = list(self.mount.run(HOUR_NS))
+        self.events = observed(self.changes)
+
+
+@pytest.mark.parametrize(("body", "lens"), MEETING)
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_body_lens_and_observer_agree_on_everything(body: str, lens: str, seed: int) -> None:
+    note(f"seed={seed}")
+    rng = random.Random(seed)
+    drawn: list[Drawn] = [random_script(rng, longest=20) for _ in range(4)]
+    memory = Memory({one.command: Answer(one.data, one.status, rng.randrange(100_000)) for one in drawn})
+    results: list[TransactionSeen | None] = []
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        for one in drawn:
+            results.append((yield from end.transact(one.command, one.data if one.letter == "6" else b"")))
+            yield from end.pause(rng.choice([25_000, 1_000_000]))
+
+    session = Session(script, memory, body=BODY_TIMINGS[body], lens=LENS_TIMINGS[lens])
+    assert session.body.done
+    seen = of(TransactionSeen, session.events)
+    assert seen == results
+    assert [event.wire for event in seen] == [result.wire for result in results if result]
+    assert [event.command for event in seen] == [one.command for one in drawn]
+    assert all(event.complete and event.sums_ok for event in seen)
+    assert [event.data for event in seen if event.shape == "read"] == [one.data for one in drawn if one.letter == "C"]
+    assert memory.taken == [(one.command, one.data) for one in drawn if one.letter == "6"]
+    assert of(Violation, session.events) == []
+    assert session.mount.contention_ns == []
+
+
+def test_a_session_has_its_pin_events() -> None:
+    awake: list[bool] = []
+
+    def script(end: PinBody) -> Script[None]:
+        awake.append((yield from end.power_up()))
+        yield from end.clock_hold(1_000_000)
+        yield from end.pause(1_000_000)
+        yield from end.frame_sync(500_000)
+        yield from end.transact(POLL)
+        yield from end.toggle_focus()
+        yield from end.pause(1_000)
+        yield from end.toggle_focus()
+        yield from end.pause(1_000)
+        yield from end.power_down()
+
+    session = Session(script)
+    assert awake == [True]
+    assert [event.event for event in of(PinEventSeen, session.events)] == [
+        PinEvent.POWER_UP,
+        PinEvent.WAKE_PULSE,
+        PinEvent.CLOCK_HOLD,
+        PinEvent.FRAME_SYNC,
+        PinEvent.FOCUS_TOGGLE,
+        PinEvent.FOCUS_TOGGLE,
+        PinEvent.POWER_DOWN,
+    ]
+
+
+def test_the_lens_answers_from_the_moment_of_the_command() -> None:
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        yield from end.transact(POLL)
+
+    session = Session(script)
+    [asked_ns] = session.memory.asked_ns
+    fourth = of(ByteSeen, session.events)[3]
+    assert fourth.end_ns < asked_ns < of(ByteSeen, session.events)[4].t_ns
+
+
+def test_a_lens_of_unknown_shape_gives_its_sum_and_nothing_more() -> None:
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        with pytest.raises(ValueError, match="30 00 00 00 is no command of a known shape"):
+            yield from end.transact(bytes.fromhex("30000000"))
+        with pytest.raises(ValueError, match="c1 80 01 is no command"):
+            yield from end.transact(POLL[:3])
+
+    assert Session(script).body.done
+    lens = PinLens(LensTiming(), Memory(), lambda _: None)
+    body = PinBody(BodyTiming(), two_polls, PUBLIC.shape_of)
+    seen = of(TransactionSeen, observed(list(Mount(body, lens).run(HOUR_NS))))
+    assert [(event.command_sum, event.length, event.complete) for event in seen] == [(0x48, None, False)] * 2
+
+
+def two_polls(end: PinBody) -> Script[None]:
+    yield from end.power_up()
+    yield from end.transact(POLL)
+    yield from end.transact(POLL)
+
+
+# the lens does not do what it should
+
+
+def test_a_mount_without_a_lens_is_noticed_and_waited_for_no_longer_than_allowed() -> None:
+    results: list[object] = []
+
+    def script(end: PinBody) -> Script[None]:
+        results.append((yield from end.power_up()))
+        results.append((yield from end.transact(POLL)))
+
+    body = PinBody(BodyTiming(), script, PUBLIC.shape_of)
+    mount = Mount(body)
+    events = observed(list(mount.run(HOUR_NS)))
+    assert body.done
+    assert results == [False, None]
+    assert mount.now_ns < 300_000_000
+    assert of(ByteSeen, events) == []
+
+
+@pytest.mark.parametrize("command", [POLL, DRIVE, INITIALISE, bytes.fromhex("a0f50100")], ids="C6BA")
+def test_a_lens_that_dies_at_any_moment_leaves_an_incomplete_transaction(command: bytes) -> None:
+    block = BLOCK if command == DRIVE else b""
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        result.append((yield from end.transact(command, block)))
+
+    result: list[TransactionSeen | None] = []
+    alive = Session(script)
+    first_ns = of(ByteSeen, alive.events)[0].t_ns
+    times = [t_ns for t_ns, _ in alive.changes if t_ns > first_ns]
+    for dies_ns in times[:: max(len(times) // 40, 1)]:
+        result.clear()
+        body = PinBody(BodyTiming(), script, PUBLIC.shape_of)
+        lens = PinLens(LensTiming(), Memory(), PUBLIC.shape_of)
+        mount = Mount(body, lens)
+        for _ in mount.run(dies_ns):
+            pass
+        mount.unplug(lens)
+        for _ in mount.run(HOUR_NS):
+            pass
+        assert body.done, dies_ns
+        believed = result[0] is not None and result[0].complete and result[0].sums_ok
+        assert not believed or result[0] in of(TransactionSeen, alive.events), dies_ns
+
+
+def test_a_lens_whose_block_has_no_room_for_a_sum_ends_the_transaction() -> None:
+    results: list[TransactionSeen | None] = []
+
+    class Liar(PinLens):
+        def _say(self, values: bytes, *, first: bool = True) -> Script[bool]:
+            return (yield from super()._say(b"\0\0" if len(values) > 1 else values, first=first))
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        results.append((yield from end.transact(POLL)))
+
+    body = PinBody(BodyTiming(), script, PUBLIC.shape_of)
+    list(Mount(body, Liar(LensTiming(), Memory(), PUBLIC.shape_of)).run(HOUR_NS))
+    [result] = results
+    assert result is not None
+    assert (result.length, result.complete) == (0, False)
+
+
+def test_a_lens_that_stays_busy_is_given_up() -> None:
+    results: list[TransactionSeen | None] = []
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        results.append((yield from end.transact(INITIALISE)))
+
+    Session(script, Memory({INITIALISE: Answer(busy_ns=10 * 10**9)}))
+    [result] = results
+    assert result is not None
+    assert (result.command_sum, result.status, result.complete) == (0xA2, None, False)
+
+
+# the body does not do what it should
+
+
+def break_off(end: PinBody, bits: int) -> Script[None]:
+    """Begin a command, and drop BODY_ACK after some bits of it."""
+    end._set(BODY_ACK.mask, 1)
+    yield 50_000
+    for _ in range(bits):
+        end._set(CLK.mask, 0)
+        yield 500
+        end._set(CLK.mask, 1)
+        yield 500
+        if bits % 8 == 0:
+            yield 30_000
+    end._set(BODY_ACK.mask, 0)
+    yield 200_000
+
+
+@pytest.mark.parametrize("bits", [0, 1, 7, 8, 20, 32])
+def test_a_lens_serves_the_next_command_after_one_that_broke_off(bits: int) -> None:
+    results: list[TransactionSeen | None] = []
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        yield from break_off(end, bits)
+        yield from break_off(end, 3)
+        results.append((yield from end.transact(POLL)))
+        results.append((yield from end.transact(POLL)))
+
+    Session(script, Memory({POLL: Answer(BLOCK)}))
+    assert results[-1] is not None
+    assert (results[-1].complete, results[-1].data) == (True, BLOCK)
+
+
+@pytest.mark.parametrize("turn", ["command sum", "block", "data sum"])
+def test_a_lens_serves_the_next_command_after_a_turn_that_was_cut(turn: str) -> None:
+    results: list[TransactionSeen | None] = []
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        end._draft = Draft(DRIVE, Shape.WRITE)
+        yield from end._speak(DRIVE)
+        if turn != "command sum":
+            yield from end._listen()
+        if turn == "data sum":
+            yield from end._speak(b"\x0a\x00" + BLOCK)
+        yield 50_000
+        yield from break_off(end, 3)
+        results.append((yield from end.transact(POLL)))
+
+    session = Session(script, Memory({POLL: Answer(BLOCK)}))
+    assert results[0] is not None
+    assert results[0].complete
+    assert session.memory.taken == []
+    assert [event.cause for event in of(Violation, session.events)] == [Cause.SHORT_BYTE]
+
+
+@pytest.mark.parametrize("after_ns", range(100_000, 1_300_000, 60_000))
+def test_a_power_cycle_at_any_moment_brings_the_lens_back(after_ns: int) -> None:
+    results: list[object] = []
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        polling = end.transact(POLL)
+        began_ns = end.now_ns
+        wait = next(polling)
+        while end.now_ns < began_ns + after_ns:
+            wait = polling.send((yield wait))
+        end.drives &= ~DATA.mask
+        end._set(CLK.mask, 1)
+        yield from end.power_down()
+        yield 5_000_000
+        results.append((yield from end.power_up()))
+        results.append((yield from end.transact(POLL)))
+
+    session = Session(script, Memory({POLL: Answer(bytes(30))}))
+    assert results[0] is True
+    assert isinstance(results[1], TransactionSeen)
+    assert results[1].complete
+    assert of(FragmentSeen, session.events) == []
+
+
+# timing
+
+
+def test_every_delay_says_what_it_is_and_how_sure() -> None:
+    for kind in (BodyTiming, LensTiming):
+        delays = delays_of(kind)
+        assert set(delays) == {field.name for field in dataclasses.fields(kind)} - {"watches_acks"}
+        for name, delay in delays.items():
+            assert name.endswith("_ns")
+            assert delay.doc
+            assert cited_sources(delay.source)
+
+
+def test_scaling_keeps_the_limits() -> None:
+    slower = scaled(BodyTiming(), 3)
+    assert (slower.byte_ns, slower.busy_limit_ns) == (3 * BodyTiming().byte_ns, BodyTiming().busy_limit_ns)
+    assert scaled(LensTiming(), 0).data_ns == 1
+
+
+def edges(session: Session, line: Line, level: int) -> list[int]:
+    """Return the times at which a line takes a level."""
+    before = session.changes[0][1]
+    times = []
+    for t_ns, word in session.changes[1:]:
+        if (before ^ word) & line.mask and bool(word & line.mask) == bool(level):
+            times.append(t_ns)
+        before = word
+    return times
+
+
+def gaps(earlier: list[int], later: list[int]) -> list[int]:
+    """Return, for each later edge, the time since the last earlier one."""
+    return [at - max(before for before in earlier if before < at) for at in later if at > earlier[0]]
+
+
+@pytest.fixture(scope="module")
+def bell() -> Session:
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        for _ in range(3):
+            yield from end.transact(INITIALISE)
+            yield from end.transact(POLL)
+            yield from end.transact(DRIVE, BLOCK)
+            yield from end.pause(1_000_000)
+
+    return Session(script, Memory({POLL: Answer(bytes(range(30)))}))
+
+
+def test_the_bell_lens_keeps_what_the_public_body_program_needs(bell: Session) -> None:
+    """BODY_ACK to LENS_ACK low in 4.1 us; 1 us low before a reply; acknowledged in 14.5 us; sum after 1.1 us."""
+    lens_bytes = [byte for event in of(TransactionSeen, bell.events) for byte in event.wire if byte.sender == "lens"]
+    body_bytes = [byte for event in of(TransactionSeen, bell.events) for byte in event.wire if byte.sender == "body"]
+    falls, rises, drops = edges(bell, LENS_ACK, 0), edges(bell, LENS_ACK, 1), edges(bell, BODY_ACK, 0)
+    for byte in lens_bytes:
+        drop = min(at for at in drops if at > byte.end_ns)
+        assert min(at for at in falls if at > drop) - drop <= 4_100
+    for byte in body_bytes:
+        fall = min(at for at in falls if at > byte.end_ns)
+        rise = min(at for at in rises if at > fall)
+        drop = min(at for at in drops if at > byte.end_ns)
+        assert rise - byte.end_ns <= 14_500 or (drop < rise and rise - drop >= 1_100)
+    assert min(gaps(falls, rises)[1:]) >= 1_000
+
+
+def test_the_bell_body_keeps_what_the_public_lens_program_needs(bell: Session) -> None:
+    """LENS_ACK high 10 us before CLK; BODY_ACK high 6 us behind the sum; BODY_ACK high 8 us behind LENS_ACK low."""
+    rises, falls, drops = edges(bell, LENS_ACK, 1), edges(bell, LENS_ACK, 0), edges(bell, BODY_ACK, 0)
+    for event in of(TransactionSeen, bell.events):
+        for index, byte in enumerate(event.wire):
+            drop = min(at for at in drops if at > byte.end_ns)
+            if byte.sender == "lens" or index == 0:
+                assert byte.t_ns - max(at for at in rises if at < byte.t_ns) >= 10_000
+            if byte.sender == "lens":
+                assert drop - byte.end_ns >= 6_000
+    for drop in drops[1:]:
+        fall = max(at for at in falls if at < drop)
+        if max(at for at in rises if at < drop) < fall:
+            assert drop - fall >= 8_000
+
+
+def test_two_ends_that_drive_one_line_against_each_other_are_noted() -> None:
+    def script(end: PinBody) -> Script[None]:
+        end._set(SLEEP.mask, 1)
+        yield 100
+        end.drives |= LENS_ACK.mask
+        end._set(LENS_ACK.mask, 1)
+        yield 100
+
+    session = Session(script)
+    assert session.mount.contention_ns == [100]
+    assert set(LINES) == set(Line)
