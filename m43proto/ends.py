@@ -13,7 +13,7 @@ to answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from m43proto.checksum import wire_sum
 from m43proto.drafts import Draft
@@ -33,24 +33,24 @@ __all__ = ["Answer", "Glass", "PinBody", "PinEnd", "PinLens", "Script"]
 _CLK, _DATA, _BODY_ACK, _LENS_ACK, _SLEEP, _FOCUS, _SHUTTER = (line.mask for line in LINES)
 
 
-@dataclass(frozen=True, slots=True)
-class _Until:
-    """Wait until the masked levels are those wanted, or for so long; None = for ever."""
+class _Levels(NamedTuple):
+    """Wait until the masked levels are these (`until`), or until they no longer are; a limit ends the wait, too."""
 
     mask: int
-    wanted: int
+    levels: int
+    until: bool
     limit_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """Wait until the masked levels are no longer those given."""
-
-    mask: int
-    held: int
+def _reach(mask: int, levels: int, limit_ns: int | None = None) -> _Levels:
+    return _Levels(mask, levels, True, limit_ns)
 
 
-_Wait: TypeAlias = "int | _Until | _Change"
+def _leave(mask: int, levels: int) -> _Levels:
+    return _Levels(mask, levels, False)
+
+
+_Wait: TypeAlias = "int | _Levels"
 """What a script yields: a pause in nanoseconds, or something to wait for."""
 
 T = TypeVar("T")
@@ -65,18 +65,22 @@ class PinEnd:
     Attributes:
         drives: mask of the lines that it drives.
         outputs: their levels.
+        watches: mask of the lines whose changes can make it act.
         now_ns: the time of the last `advance`.
     """
 
-    def __init__(self, drives: int, outputs: int) -> None:
+    def __init__(self, drives: int, outputs: int, always_watches: int = 0) -> None:
         self.drives = drives
         self.outputs = outputs
+        self.watches = self._always_watches = always_watches
         self.now_ns = 0
         self._levels = outputs
         self._script: Script[None] | None = None
         self._fresh = False
-        self._wait: _Wait | None = None
         self._due_ns: int | None = None
+        self._mask = 0
+        self._wanted = 0
+        self._until = False
 
     def advance(self, now_ns: int, levels: int) -> int | None:
         """Go on as far as the levels allow.
@@ -90,8 +94,12 @@ class PinEnd:
         """
         self.now_ns = now_ns
         self._levels = levels
-        while self._script is not None and self._is_met(levels):
-            self._resume(levels)
+        while self._is_met(now_ns, levels) and self._script is not None:
+            try:
+                self._go_on(next(self._script) if self._fresh else self._script.send(levels))
+            except StopIteration:
+                self._stop()
+            self._fresh = False
         return self._due_ns
 
     def _start(self, script: Script[None]) -> None:
@@ -100,33 +108,29 @@ class PinEnd:
         self._fresh = True
         self._go_on(0)
 
-    def _is_met(self, levels: int) -> bool:
-        wait = self._wait
-        due = self._due_ns is not None and self.now_ns >= self._due_ns
-        if isinstance(wait, _Until):
-            return due or levels & wait.mask == wait.wanted
-        if isinstance(wait, _Change):
-            return levels & wait.mask != wait.held
-        return due
-
-    def _resume(self, levels: int) -> None:
-        assert self._script is not None
-        try:
-            self._go_on(next(self._script) if self._fresh else self._script.send(levels))
-            self._fresh = False
-        except StopIteration:
-            self._go_on(None)
-
-    def _go_on(self, wait: _Wait | None) -> None:
-        """Note what the script waits for; None when it has ended."""
-        self._wait = wait
+    def _stop(self) -> None:
+        self._script = None
         self._due_ns = None
-        if wait is None:
-            self._script = None
-        elif isinstance(wait, int):
+        self._mask = 0
+        self.watches = self._always_watches
+
+    def _is_met(self, now_ns: int, levels: int) -> bool:
+        if self._mask and (levels & self._mask == self._wanted) is self._until:
+            return True
+        return self._due_ns is not None and now_ns >= self._due_ns
+
+    def _go_on(self, wait: _Wait) -> None:
+        """Note what the script waits for."""
+        if isinstance(wait, int):
             self._due_ns = self.now_ns + wait
-        elif isinstance(wait, _Until) and wait.limit_ns is not None:
-            self._due_ns = self.now_ns + wait.limit_ns
+            self._mask = 0
+            self.watches = self._always_watches
+            return
+        self._mask = wait.mask
+        self._wanted = wait.levels
+        self._until = wait.until
+        self._due_ns = None if wait.limit_ns is None else self.now_ns + wait.limit_ns
+        self.watches = self._always_watches | wait.mask
 
     def _set(self, line: int, high: int) -> None:
         self.outputs = self.outputs | line if high else self.outputs & ~line
@@ -329,7 +333,7 @@ class PinBody(PinEnd):
         self._draft.wire.append(ByteSeen(t_ns, end_ns, sender, value))
 
     def _reaches(self, mask: int, wanted: int, limit_ns: int) -> Script[bool]:
-        return (yield _Until(mask, wanted, limit_ns)) & mask == wanted
+        return (yield _reach(mask, wanted, limit_ns)) & mask == wanted
 
     def _demand(self, mask: int, wanted: int) -> Script[None]:
         if not (yield from self._reaches(mask, wanted, self.timing.answer_limit_ns)):
@@ -384,7 +388,7 @@ class PinLens(PinEnd):
     role = Role.LENS
 
     def __init__(self, timing: LensTiming, glass: Glass, shape_of: Callable[[bytes], Shape | None]) -> None:
-        super().__init__(_LENS_ACK, 0)
+        super().__init__(_LENS_ACK, 0, always_watches=_SLEEP)
         self.timing = timing
         self._glass = glass
         self._shape_of = shape_of
@@ -406,21 +410,21 @@ class PinLens(PinEnd):
         self.drives &= ~_DATA
 
     def _live(self) -> Script[None]:
-        yield _Until(_SLEEP, _SLEEP)
+        yield _reach(_SLEEP, _SLEEP)
         self._awake = True
         yield from self._wake()
         while True:
             if not (yield from self._serve()):
                 self._let_go()
-                yield _Until(_BODY_ACK, 0)
+                yield _reach(_BODY_ACK, 0)
 
     def _wake(self) -> Script[None]:
-        yield _Until(_BODY_ACK, _BODY_ACK)
+        yield _reach(_BODY_ACK, _BODY_ACK)
         yield self.timing.wake_ns
         self._set(_LENS_ACK, 1)
         yield self.timing.wake_width_ns
         self._set(_LENS_ACK, 0)
-        yield _Until(_BODY_ACK, 0)
+        yield _reach(_BODY_ACK, 0)
 
     def _serve(self) -> Script[bool]:
         """Serve one transaction; return False when the body broke it off."""
@@ -461,7 +465,7 @@ class PinLens(PinEnd):
     def _hear(self, size: int | None) -> Script[bytes | None]:
         """Take a turn of the body: so many bytes, or a block as long as its length word says."""
         timing = self.timing
-        yield _Until(_BODY_ACK, _BODY_ACK)
+        yield _reach(_BODY_ACK, _BODY_ACK)
         yield timing.answer_ns
         self._set(_LENS_ACK, 1)
         heard = bytearray()
@@ -476,7 +480,7 @@ class PinLens(PinEnd):
                 break
             yield timing.ack_width_ns
             self._set(_LENS_ACK, 1)
-        yield _Until(_BODY_ACK, 0)
+        yield _reach(_BODY_ACK, 0)
         return bytes(heard)
 
     def _say(self, values: bytes, *, first: bool = True) -> Script[bool]:
@@ -487,10 +491,10 @@ class PinLens(PinEnd):
             first = False
             self.drives |= _DATA
             self._set(_LENS_ACK, 1)
-            yield _Until(_BODY_ACK, _BODY_ACK)
+            yield _reach(_BODY_ACK, _BODY_ACK)
             if not (yield from self._shift_out(value)):
                 return False
-            yield _Until(_BODY_ACK, 0)
+            yield _reach(_BODY_ACK, 0)
             yield timing.release_ns
             self._set(_LENS_ACK, 0)
         self._set(_DATA, 0)
@@ -498,18 +502,18 @@ class PinLens(PinEnd):
         return True
 
     def _work(self, busy_ns: int) -> Script[None]:
-        yield _Until(_BODY_ACK, _BODY_ACK)
+        yield _reach(_BODY_ACK, _BODY_ACK)
         yield self.timing.answer_ns
         self._set(_LENS_ACK, 1)
         yield max(busy_ns, self.timing.ack_width_ns)
         self._set(_LENS_ACK, 0)
-        yield _Until(_BODY_ACK, 0)
+        yield _reach(_BODY_ACK, 0)
 
     def _shift_in(self) -> Script[int | None]:
         """Take eight bits, each when CLK rises; return None when BODY_ACK falls before the eighth."""
         value, places, held = 0, 0, self._levels & (_CLK | _BODY_ACK)
         while places < BITS_PER_BYTE:
-            levels = yield _Change(_CLK | _BODY_ACK, held)
+            levels = yield _leave(_CLK | _BODY_ACK, held)
             if not levels & _BODY_ACK:
                 return None
             if levels & ~held & _CLK:
@@ -522,7 +526,7 @@ class PinLens(PinEnd):
         """Give eight bits, each behind a fall of CLK; return False when BODY_ACK falls before the eighth rise."""
         places, held = 0, self._levels & (_CLK | _BODY_ACK)
         while places < BITS_PER_BYTE or not held & _CLK:
-            levels = yield _Change(_CLK | _BODY_ACK, held)
+            levels = yield _leave(_CLK | _BODY_ACK, held)
             if not levels & _BODY_ACK:
                 return False
             fell = held & ~levels & _CLK

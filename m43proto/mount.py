@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from m43proto.ends import PinEnd
 
-__all__ = ["Mount"]
+__all__ = ["NEVER", "Mount"]
+
+NEVER = 1 << 63
+"""The time at which nothing happens."""
 
 
 class Mount:
@@ -27,7 +30,7 @@ class Mount:
 
     def __init__(self, *ends: PinEnd) -> None:
         self._ends = list(ends)
-        self._next_ns: list[int | None] = [0] * len(ends)
+        self._next_ns = [0] * len(ends)
         self._fighting = 0
         self.now_ns = 0
         self.levels = 0
@@ -49,19 +52,28 @@ class Mount:
             self._settle()
             if self.levels != before:
                 yield self.now_ns, self.levels
-            due = [next_ns for next_ns in self._next_ns if next_ns is not None]
-            if not due or min(due) > until_ns:
+            next_ns = min(self._next_ns)
+            if next_ns > until_ns or next_ns == NEVER:
                 return
-            self.now_ns = max(min(due), self.now_ns)
+            self.now_ns = max(next_ns, self.now_ns)
 
     def _settle(self) -> None:
-        """Let the ends go on until none of them changes a line any more."""
-        held = None
-        while held != self.levels:
-            held = self.levels
+        """Let the ends go on: those that are due, and then those that watch what the others changed."""
+        now_ns, before = self.now_ns, self.levels
+        for index, due_ns in enumerate(self._next_ns):
+            if due_ns <= now_ns:
+                self._advance(index)
+        self._resolve()
+        while changed := before ^ self.levels:
+            before = self.levels
             for index, end in enumerate(self._ends):
-                self._next_ns[index] = end.advance(self.now_ns, self.levels)
+                if changed & end.watches:
+                    self._advance(index)
             self._resolve()
+
+    def _advance(self, index: int) -> None:
+        next_ns = self._ends[index].advance(self.now_ns, self.levels)
+        self._next_ns[index] = NEVER if next_ns is None else next_ns
 
     def _resolve(self) -> None:
         levels = fighting = driven = 0
