@@ -29,9 +29,13 @@ def test_ci_calls_exactly_the_test_command_of_the_readme() -> None:
 
 
 def test_every_option_in_the_readme_exists() -> None:
+    from m43tools.cli import root
+    from m43tools.lenses import lenses
+    from m43tools.simulate import lens
     from m43tools.sniff import sniff
 
-    known = {option for parameter in sniff.params for option in parameter.opts} | {"--catalogue", "--help", "--json"}
+    commands = (root, sniff, lens, lenses)
+    known = {option for command in commands for parameter in command.params for option in parameter.opts}
     own = [line for line in shell_lines(README) if line.startswith("m43 ")]
     own += re.findall(r"`((?:m43 |--)[^`]*)`", README)
     used = {word.split("=")[0] for line in own for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line)}

@@ -1,0 +1,1 @@
+"""Simulated lenses and bodies: honest small machines behind the protocol, on virtual time."""

@@ -1,0 +1,116 @@
+"""One end of the mount in lockstep with somebody else's simulator: of instructions, or Verilator, or cocotb.
+
+The other simulator owns the time. It tells what it drives whenever that changes, and is told what this end drives from
+that moment, and when this end will act by itself if nothing changes. It never steps past that. specs/8-lockstep.md
+states the line protocol.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from m43proto.errors import M43Error
+from m43proto.pins import LINES, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from m43proto.ends import PinEnd
+
+__all__ = ["Lockstep", "LockstepError"]
+
+_ASSIGNMENT = re.compile(r"([A-Z_]+)=([01z])")
+_LEVELS = {"0": 0, "1": 1, "z": None}
+
+
+class LockstepError(M43Error):
+    """A step that cannot be taken; nothing has changed."""
+
+
+class Lockstep:
+    """One end, stepped by somebody else.
+
+    Args:
+        end: the lens or the body.
+
+    Attributes:
+        now_ns: the time of the last step.
+        next_ns: when the end will act by itself, or None for never.
+    """
+
+    def __init__(self, end: PinEnd) -> None:
+        self._end = end
+        self._theirs: dict[Line, int | None] = dict.fromkeys(LINES)
+        self.now_ns = 0
+        self.next_ns: int | None = 0
+
+    def step(
+        self, now_ns: int, lines: Mapping[Line, int | None] | None = None
+    ) -> tuple[dict[Line, int | None], int | None]:
+        """Let the time come to `now_ns`, from when on the other side drives lines as given.
+
+        Args:
+            now_ns: nanoseconds from the start; never earlier than before, never later than the time returned last.
+            lines: levels of the lines that the other side drives, 0 or 1; None releases one. Lines that are left out
+                stay as they were.
+
+        Returns:
+            the lines that this end can drive with their levels, None for released, and when it will act by itself if
+            nothing changes, or None for never.
+
+        Raises:
+            LockstepError: the time goes back, or past the time at which this end was to act.
+        """
+        if now_ns < self.now_ns:
+            raise LockstepError(f"time {now_ns} is before {self.now_ns}; time does not go back")
+        if self.next_ns is not None and now_ns > max(self.next_ns, self.now_ns):
+            raise LockstepError(f"time {now_ns} is past {self.next_ns}, when this end acts; step there first")
+        self._theirs |= dict(lines or {})
+        self.now_ns = now_ns
+        self.next_ns = self._end.advance(now_ns, self._levels())
+        return self.outputs, self.next_ns
+
+    @property
+    def outputs(self) -> dict[Line, int | None]:
+        """The lines that this end can drive, with their levels; None for released."""
+        end = self._end
+        own = end.drives | (Line.DATA.mask if not end.drives & Line.DATA.mask else 0)
+        return {
+            line: (int(bool(end.outputs & line.mask)) if end.drives & line.mask else None)
+            for line in LINES
+            if own & line.mask
+        }
+
+    def _levels(self) -> int:
+        """Return the levels of all lines; one that nobody drives is low."""
+        theirs = sum(line.mask for line, level in self._theirs.items() if level)
+        return theirs | (self._end.outputs & self._end.drives)
+
+    def take_line(self, text: str) -> str:
+        """Take one line of the protocol and return the answer, an error line included; see specs/8-lockstep.md."""
+        try:
+            now_ns, lines = _parsed(text)
+            outputs, next_ns = self.step(now_ns, lines)
+        except LockstepError as error:
+            return f"error: {error}"
+        shown = " ".join(f"{line}={'z' if level is None else level}" for line, level in outputs.items())
+        return f"{now_ns} {shown} next={'never' if next_ns is None else next_ns}"
+
+
+def _parsed(text: str) -> tuple[int, dict[Line, int | None]]:
+    time_text, *assignments = text.split() or [""]
+    if not time_text.isdecimal() or len(time_text) > 18:
+        raise LockstepError(f"{_shown(text)}: a line begins with the time in nanoseconds, such as 1500 CLK=0")
+    return int(time_text), dict(_assignment(word) for word in assignments)
+
+
+def _assignment(word: str) -> tuple[Line, int | None]:
+    match = _ASSIGNMENT.fullmatch(word)
+    if match is None or match[1] not in LINES:
+        raise LockstepError(f"{_shown(word)}: write LINE=0, LINE=1 or LINE=z; lines: {', '.join(LINES)}")
+    return Line(match[1]), _LEVELS[match[2]]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
