@@ -8,6 +8,7 @@ import tracemalloc
 import zipfile
 import zlib
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m43drivers.capture import CaptureError, open_capture
+from m43drivers.capture.archive import PIECE, _inflated
 from tests.capture.support import capture_of, edges, plain, refusal_of
 from tests.capture.writers import channel, sigrok_bytes, sigrok_metadata, sigrok_zip
 
@@ -325,3 +327,11 @@ def test_a_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def test_a_deflate_stream_that_ends_before_its_input_ends() -> None:
+    engine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    early = engine.compress(bytes(PIECE)) + engine.flush() + b"left over" * 100
+    pieces = list(islice(_inflated([early, b"more"]), 50))
+    assert len(pieces) < 50
+    assert b"".join(pieces) == bytes(PIECE)

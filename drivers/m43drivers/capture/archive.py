@@ -157,14 +157,17 @@ def _stored(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Inflate; what an incomplete stream lacks shows as missing bytes."""
+    """Inflate; what an incomplete stream lacks shows as missing bytes.
+
+    A damaged stream may end before its input does; zlib then keeps the rest as its unconsumed tail for ever.
+    """
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     for piece in pieces:
         tail = piece
-        while tail:
+        while tail and not engine.eof:
             yield engine.decompress(tail, PIECE)
             tail = engine.unconsumed_tail
-    while more := engine.decompress(b"", PIECE):
+    while not engine.eof and (more := engine.decompress(b"", PIECE)):
         yield more
 
 
