@@ -13,6 +13,7 @@ to answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from m43proto.checksum import wire_sum
@@ -28,35 +29,56 @@ if TYPE_CHECKING:
 
     from m43proto.timing import BodyTiming, LensTiming
 
-__all__ = ["Answer", "Glass", "PinBody", "PinEnd", "PinLens", "Script"]
+__all__ = ["ANY_BYTE", "NEVER", "Answer", "Glass", "PinBody", "PinEnd", "PinLens", "Script"]
 
 _CLK, _DATA, _BODY_ACK, _LENS_ACK, _SLEEP, _FOCUS, _SHUTTER = (line.mask for line in LINES)
 
 
-class _Levels(NamedTuple):
-    """Wait until the masked levels are these (`until`), or until they no longer are; a limit ends the wait, too."""
+class _Wait(NamedTuple):
+    """What a script waits for: levels, edges, or a time.
 
-    mask: int
-    levels: int
-    until: bool
+    Attributes:
+        mask: lines whose levels matter; 0 where only edges or the time do.
+        levels: the levels of those lines that end the wait.
+        rises: lines whose rise ends the wait.
+        falls: lines whose fall ends the wait.
+        watches_rises: lines whose rise can end the wait.
+        watches_falls: lines whose fall can end the wait.
+        limit_ns: how long to wait at most; None for ever.
+    """
+
+    mask: int = 0
+    levels: int = 0
+    rises: int = 0
+    falls: int = 0
+    watches_rises: int = 0
+    watches_falls: int = 0
     limit_ns: int | None = None
 
 
-def _reach(mask: int, levels: int, limit_ns: int | None = None) -> _Levels:
-    return _Levels(mask, levels, True, limit_ns)
+@cache
+def _reach(mask: int, levels: int, limit_ns: int | None = None) -> _Wait:
+    return _Wait(mask, levels, watches_rises=mask & levels, watches_falls=mask & ~levels, limit_ns=limit_ns)
 
 
-def _leave(mask: int, levels: int) -> _Levels:
-    return _Levels(mask, levels, False)
+def _edges(rises: int, falls: int) -> _Wait:
+    return _Wait(rises=rises, falls=falls, watches_rises=rises, watches_falls=falls)
 
 
-_Wait: TypeAlias = "int | _Levels"
-"""What a script yields: a pause in nanoseconds, or something to wait for."""
+_PAUSE = _Wait()
+_CLOCK_RISES = _edges(_CLK, _BODY_ACK)
+_CLOCK_FALLS = _edges(0, _CLK | _BODY_ACK)
+
+NEVER = 1 << 63
+"""The time at which nothing happens."""
+
+ANY_BYTE = -1
+"""Stands for a byte that nobody knows yet."""
 
 T = TypeVar("T")
 
-Script: TypeAlias = "Generator[_Wait, int, T]"
-"""A generator of waits; what it receives are the levels of all lines at the moment it goes on."""
+Script: TypeAlias = "Generator[int | _Wait, int, T]"
+"""A generator of waits, or of pauses in nanoseconds; it receives the levels of all lines at the moment it goes on."""
 
 
 class PinEnd:
@@ -65,72 +87,101 @@ class PinEnd:
     Attributes:
         drives: mask of the lines that it drives.
         outputs: their levels.
-        watches: mask of the lines whose changes can make it act.
+        watches_rises: mask of the lines whose rise can make it act.
+        watches_falls: mask of the lines whose fall can.
         now_ns: the time of the last `advance`.
+        in_whole_bytes: whether the end stops before each byte, for a mount that carries whole bytes.
+        due_byte: the byte that it is about to give, `ANY_BYTE` when it is about to take one, None otherwise.
     """
 
-    def __init__(self, drives: int, outputs: int, always_watches: int = 0) -> None:
+    def __init__(self, drives: int, outputs: int) -> None:
         self.drives = drives
         self.outputs = outputs
-        self.watches = self._always_watches = always_watches
+        self.watches_rises = 0
+        self.watches_falls = 0
         self.now_ns = 0
+        self.in_whole_bytes = False
+        self.due_byte: int | None = None
+        self._carried: int | None = None
         self._levels = outputs
         self._script: Script[None] | None = None
-        self._fresh = False
-        self._due_ns: int | None = None
-        self._mask = 0
-        self._wanted = 0
-        self._until = False
+        self._begun = False
+        self._wait = _PAUSE
+        self._due_ns = NEVER
+        self._needs = 0
 
-    def advance(self, now_ns: int, levels: int) -> int | None:
+    def advance(self, now_ns: int, levels: int, changed: int | None = None) -> int:
         """Go on as far as the levels allow.
 
         Args:
             now_ns: the time; never earlier than before, and never later than the time returned last.
             levels: the levels of all lines, one bit per line in the order of `LINES`.
+            changed: mask of the lines that have just changed, for a caller that leaves out what the end does not
+                watch; None for one that tells every change.
 
         Returns:
-            when the end will act by itself if no line changes, or None for never.
+            when the end will act by itself if no line changes, or `NEVER`.
         """
+        edges = levels ^ self._levels if changed is None else changed
         self.now_ns = now_ns
         self._levels = levels
-        while self._is_met(now_ns, levels) and self._script is not None:
+        if self._needs & ~levels:
+            self._lose_power()
+        while True:
+            wait = self._wait
+            hit = edges & (levels & wait.rises | ~levels & wait.falls)
+            if not hit and now_ns < self._due_ns and not (wait.mask and levels & wait.mask == wait.levels):
+                return self._due_ns
+            if hit:
+                edges = 0
+            assert self._script is not None
+            self.due_byte = None
             try:
-                self._go_on(next(self._script) if self._fresh else self._script.send(levels))
+                asked = self._script.send(levels) if self._begun else next(self._script)
             except StopIteration:
                 self._stop()
-            self._fresh = False
-        return self._due_ns
+                return NEVER
+            self._begun = True
+            self._go_on(asked)
+
+    def carry(self, value: int | None) -> None:
+        """Go on at the next `advance`: behind the byte that was due, when it has been carried; else with its bits."""
+        self._carried = value
+        self._due_ns = 0
+
+    def _lose_power(self) -> None:
+        """Do what an end does that loses a level which it needs."""
 
     def _start(self, script: Script[None]) -> None:
         """Take up a script; its first step is done at the next `advance`."""
         self._script = script
-        self._fresh = True
+        self._begun = False
         self._go_on(0)
 
     def _stop(self) -> None:
         self._script = None
-        self._due_ns = None
-        self._mask = 0
-        self.watches = self._always_watches
+        self._wait = _PAUSE
+        self._due_ns = NEVER
+        self.watches_rises = self.watches_falls = 0
 
-    def _is_met(self, now_ns: int, levels: int) -> bool:
-        if self._mask and (levels & self._mask == self._wanted) is self._until:
-            return True
-        return self._due_ns is not None and now_ns >= self._due_ns
-
-    def _go_on(self, wait: _Wait) -> None:
+    def _go_on(self, asked: int | _Wait) -> None:
         """Note what the script waits for."""
-        if isinstance(wait, int):
-            self._due_ns = self.now_ns + wait
-            self._mask = 0
-            self.watches = self._always_watches
+        if isinstance(asked, int):
+            self._wait = _PAUSE
+            self._due_ns = self.now_ns + asked
+            self.watches_rises = 0
+            self.watches_falls = self._needs
             return
-        self._mask = wait.mask
-        self._wanted = wait.levels
-        self._until = wait.until
-        self._due_ns = None if wait.limit_ns is None else self.now_ns + wait.limit_ns
-        self.watches = self._always_watches | wait.mask
+        self._wait = asked
+        self._due_ns = NEVER if asked.limit_ns is None else self.now_ns + asked.limit_ns
+        self.watches_rises = asked.watches_rises
+        self.watches_falls = asked.watches_falls | self._needs
+
+    def _whole_byte(self, value: int, wait: int | _Wait) -> Script[int | None]:
+        """Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
+        self.due_byte, self._carried = value, None
+        yield wait
+        return self._carried
 
     def _set(self, line: int, high: int) -> None:
         self.outputs = self.outputs | line if high else self.outputs & ~line
@@ -285,16 +336,20 @@ class PinBody(PinEnd):
             yield max(timing.byte_ns - timing.write_high_ns, 1)
 
     def _clock_out(self, value: int) -> Script[None]:
-        timing, first_ns, last_ns = self.timing, self.now_ns, 0
-        for place in range(BITS_PER_BYTE):
-            self._set(_CLK, 0)
-            yield timing.setup_ns
-            self._set(_DATA, value >> place & 1)
-            yield timing.write_low_ns - timing.setup_ns
-            self._set(_CLK, 1)
-            last_ns = self.now_ns
-            yield timing.write_high_ns
-        self._note(first_ns, last_ns, Role.BODY, value)
+        timing, first_ns = self.timing, self.now_ns
+        if not self.in_whole_bytes or (yield from self._whole_byte(value, _PAUSE)) is None:
+            for place in range(BITS_PER_BYTE):
+                self._set(_CLK, 0)
+                yield timing.setup_ns
+                self._set(_DATA, value >> place & 1)
+                yield timing.write_low_ns - timing.setup_ns
+                self._set(_CLK, 1)
+                if place < BITS_PER_BYTE - 1:
+                    yield timing.write_high_ns
+        else:
+            self._set(_DATA, value >> BITS_PER_BYTE - 1)
+        self._note(first_ns, self.now_ns, Role.BODY, value)
+        yield timing.write_high_ns
 
     def _listen(self) -> Script[int]:
         timing = self.timing
@@ -302,18 +357,25 @@ class PinBody(PinEnd):
         yield timing.take_over_ns
         self._set(_BODY_ACK, 1)
         yield timing.read_ns
-        first_ns, last_ns, value = self.now_ns, 0, 0
-        for place in range(BITS_PER_BYTE):
-            self._set(_CLK, 0)
-            levels = yield timing.read_low_ns
-            self._set(_CLK, 1)
-            value |= bool(levels & _DATA) << place
-            last_ns = self.now_ns
-            yield timing.read_high_ns
-        self._note(first_ns, last_ns, Role.LENS, value)
-        yield max(timing.done_ns - timing.read_high_ns, 1)
+        value = yield from self._clock_in()
+        yield timing.done_ns
         self._set(_BODY_ACK, 0)
         yield from self._demand(_LENS_ACK, 0)
+        return value
+
+    def _clock_in(self) -> Script[int]:
+        timing, first_ns = self.timing, self.now_ns
+        value = (yield from self._whole_byte(ANY_BYTE, _PAUSE)) if self.in_whole_bytes else None
+        if value is None:
+            value = 0
+            for place in range(BITS_PER_BYTE):
+                self._set(_CLK, 0)
+                levels = yield timing.read_low_ns
+                self._set(_CLK, 1)
+                value |= bool(levels & _DATA) << place
+                if place < BITS_PER_BYTE - 1:
+                    yield timing.read_high_ns
+        self._note(first_ns, self.now_ns, Role.LENS, value)
         return value
 
     def _complete(self, draft: Draft) -> Script[None]:
@@ -388,21 +450,17 @@ class PinLens(PinEnd):
     role = Role.LENS
 
     def __init__(self, timing: LensTiming, glass: Glass, shape_of: Callable[[bytes], Shape | None]) -> None:
-        super().__init__(_LENS_ACK, 0, always_watches=_SLEEP)
+        super().__init__(_LENS_ACK, 0)
         self.timing = timing
         self._glass = glass
         self._shape_of = shape_of
-        self._awake = False
         self._start(self._live())
 
-    def advance(self, now_ns: int, levels: int) -> int | None:
-        """Go on as far as the levels allow; a lens whose SLEEP falls forgets what it was doing."""
-        if self._awake and not levels & _SLEEP:
-            self._awake = False
-            self.now_ns = now_ns
-            self._let_go()
-            self._start(self._live())
-        return super().advance(now_ns, levels)
+    def _lose_power(self) -> None:
+        """Forget what it was doing: SLEEP fell."""
+        self._needs = 0
+        self._let_go()
+        self._start(self._live())
 
     def _let_go(self) -> None:
         self._set(_LENS_ACK, 0)
@@ -411,7 +469,7 @@ class PinLens(PinEnd):
 
     def _live(self) -> Script[None]:
         yield _reach(_SLEEP, _SLEEP)
-        self._awake = True
+        self._needs = _SLEEP
         yield from self._wake()
         while True:
             if not (yield from self._serve()):
@@ -511,31 +569,34 @@ class PinLens(PinEnd):
 
     def _shift_in(self) -> Script[int | None]:
         """Take eight bits, each when CLK rises; return None when BODY_ACK falls before the eighth."""
-        value, places, held = 0, 0, self._levels & (_CLK | _BODY_ACK)
-        while places < BITS_PER_BYTE:
-            levels = yield _leave(_CLK | _BODY_ACK, held)
+        value = yield from self._whole_byte(ANY_BYTE, _CLOCK_RISES)
+        if value is not None:
+            return value
+        value, levels = 0, self._levels
+        for place in range(BITS_PER_BYTE):
+            if place:
+                levels = yield _CLOCK_RISES
             if not levels & _BODY_ACK:
                 return None
-            if levels & ~held & _CLK:
-                value |= bool(levels & _DATA) << places
-                places += 1
-            held = levels & (_CLK | _BODY_ACK)
+            value |= bool(levels & _DATA) << place
         return value
 
     def _shift_out(self, value: int) -> Script[bool]:
         """Give eight bits, each behind a fall of CLK; return False when BODY_ACK falls before the eighth rise."""
-        places, held = 0, self._levels & (_CLK | _BODY_ACK)
-        while places < BITS_PER_BYTE or not held & _CLK:
-            levels = yield _leave(_CLK | _BODY_ACK, held)
+        if (yield from self._whole_byte(value, _CLOCK_FALLS)) is not None:
+            self._set(_DATA, value >> BITS_PER_BYTE - 1)
+            return True
+        levels = self._levels
+        for place in range(BITS_PER_BYTE):
+            if place and levels & _BODY_ACK:
+                levels = yield _CLOCK_FALLS
             if not levels & _BODY_ACK:
                 return False
-            fell = held & ~levels & _CLK
-            held = levels & (_CLK | _BODY_ACK)
-            if fell:
-                yield self.timing.data_ns
-                self._set(_DATA, value >> places & 1)
-                places += 1
-        return True
+            levels = yield self.timing.data_ns
+            self._set(_DATA, value >> place & 1)
+        if levels & _BODY_ACK and not levels & _CLK:
+            levels = yield _CLOCK_RISES
+        return bool(levels & _BODY_ACK)
 
 
 def _block_size(heard: bytearray) -> int:

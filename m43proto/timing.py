@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from m43proto.evidence import Evidence
 
-__all__ = ["BODY_TIMINGS", "LENS_TIMINGS", "BodyTiming", "Delay", "LensTiming", "delays_of", "scaled"]
+__all__ = [
+    "BODY_TIMINGS",
+    "JITTERY",
+    "LENS_TIMINGS",
+    "BodyTiming",
+    "Delay",
+    "LensTiming",
+    "body_timing",
+    "delays_of",
+    "jittery_body",
+    "jittery_lens",
+    "lens_timing",
+    "scaled",
+]
 
 _METADATA_KEY = "m43"
 
@@ -47,9 +60,11 @@ class BodyTiming:
     `ready_ns` and `take_over_ns` keep LENS_ACK high for 10 us before CLK, `complete_ns` BODY_ACK for 8 us behind LENS_ACK.
 
     Attributes:
+        steady: whether each delay is the same at every use.
         watches_acks: whether the body waits for each acknowledge; the public one pauses blindly instead.
     """
 
+    steady: ClassVar[bool] = True
     watches_acks: bool    = False
 
     attention_ns: int     = _delay(10_000_000, "SLEEP rises to BODY_ACK rises", "BELL, SIM")
@@ -78,7 +93,12 @@ class LensTiming:
 
     One is not: the body program needs LENS_ACK to fall within 4.1 us of BODY_ACK, and the lens program takes 4.63 us, so
     the two cannot meet (SIM). `release_ns` keeps what the body program needs.
+
+    Attributes:
+        steady: whether each delay is the same at every use.
     """
+
+    steady: ClassVar[bool] = True
 
     wake_ns: int       = _delay(4_500, "BODY_ACK rises behind SLEEP to LENS_ACK rises for the wake pulse")
     wake_width_ns: int = _delay(10_000_000, "width of the wake pulse", "BELL, SIM")
@@ -127,3 +147,92 @@ LENS_TIMINGS: dict[str, LensTiming] = {
     "slow": dataclasses.replace(scaled(LensTiming(), 4), data_ns=250),
 }
 """Named timings of a lens; ``fast`` and ``slow`` are this project's own."""
+
+
+# Timings that vary
+
+
+class _Draws:
+    """Fractions that look random and that a seed fixes for ever: Marsaglia's xorshift with 64 bits."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = (seed * 0x9E3779B97F4A7C15 + 0x1234567) % 2**64 or 1
+
+    def fraction(self) -> float:
+        """Return a number from 0 to less than 1."""
+        state = self._state
+        state ^= state << 13 & 0xFFFF_FFFF_FFFF_FFFF
+        state ^= state >> 7
+        state ^= state << 17 & 0xFFFF_FFFF_FFFF_FFFF
+        self._state = state
+        return (state >> 11) / 2**53
+
+
+JITTER = 0.1
+"""By which fraction a jittery delay is longer, at most (provisional)."""
+
+INTERRUPT_RATE = 1 / 130
+"""How often a jittery delay is stretched by an interrupt: 72 of 9,782 bytes in the simulation of the public body (SIM)."""
+
+INTERRUPT_NS = 6_500
+"""How long that stretches it at most: a CLK phase of 0.4 us became one of 6.9 us there (SIM)."""
+
+_OF_HARDWARE = {"setup_ns", "data_ns"}
+"""Delays that no interrupt stretches: a shift register moves DATA."""
+
+
+def _jittered(name: str, value_ns: int, draws: _Draws) -> int:
+    longer_ns = value_ns * JITTER * draws.fraction()
+    if name not in _OF_HARDWARE and draws.fraction() < INTERRUPT_RATE:
+        longer_ns += INTERRUPT_NS * draws.fraction()
+    return value_ns + round(longer_ns)
+
+
+def _varies(name: str) -> bool:
+    return name.endswith("_ns") and not name.endswith("_limit_ns")
+
+
+class _JitteryBody(BodyTiming):
+    steady: ClassVar[bool] = False
+    _draws: _Draws
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        return _jittered(name, value, self._draws) if _varies(name) else value
+
+
+class _JitteryLens(LensTiming):
+    steady: ClassVar[bool] = False
+    _draws: _Draws
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        return _jittered(name, value, self._draws) if _varies(name) else value
+
+
+def jittery_body(seed: int) -> BodyTiming:
+    """Return the timing of a body that watches the acknowledges, each delay a little longer at every use."""
+    timing = _JitteryBody(watches_acks=True)
+    object.__setattr__(timing, "_draws", _Draws(seed))
+    return timing
+
+
+def jittery_lens(seed: int) -> LensTiming:
+    """Return the timing of a lens, each delay a little longer at every use."""
+    timing = _JitteryLens()
+    object.__setattr__(timing, "_draws", _Draws(seed))
+    return timing
+
+
+JITTERY = "jittery"
+"""The name of the timings that a seed decides."""
+
+
+def body_timing(name: str, seed: int = 0) -> BodyTiming:
+    """Return a timing of `BODY_TIMINGS` by its name, or the jittery one of a seed; KeyError for another name."""
+    return jittery_body(seed) if name == JITTERY else BODY_TIMINGS[name]
+
+
+def lens_timing(name: str, seed: int = 0) -> LensTiming:
+    """Return a timing of `LENS_TIMINGS` by its name, or the jittery one of a seed; KeyError for another name."""
+    return jittery_lens(seed) if name == JITTERY else LENS_TIMINGS[name]

@@ -18,7 +18,17 @@ from m43proto.messages import PUBLIC
 from m43proto.mount import Mount
 from m43proto.pins import LINES, Line
 from m43proto.shapes import Shape
-from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, delays_of, scaled
+from m43proto.timing import (
+    BODY_TIMINGS,
+    JITTERY,
+    LENS_TIMINGS,
+    BodyTiming,
+    LensTiming,
+    body_timing,
+    delays_of,
+    lens_timing,
+    scaled,
+)
 from tests.observing import observed, of
 from tests.waveform import BODY_ACK, CLK, DATA, LENS_ACK, SLEEP, random_script
 
@@ -34,8 +44,16 @@ BLOCK = bytes.fromhex("01d703000000000000")
 
 HOUR_NS = 3_600 * 10**9
 
-MEETING = [(body, lens) for body in BODY_TIMINGS for lens in LENS_TIMINGS if (body, lens) != ("bell_body", "slow")]
-"""Timings that get on: a body that does not watch the acknowledges needs a lens that is quick enough for it."""
+STRANGERS = {("bell_body", "slow"), ("bell_body", JITTERY), (JITTERY, "fast")}
+"""Timings that do not get on: a body that does not watch the acknowledges needs a lens that is quick enough for it,
+and a body with interrupts misses the acknowledges of a lens that is too quick (specs/2-link.md §2.12)."""
+
+MEETING = [
+    (body, lens)
+    for body in (*BODY_TIMINGS, JITTERY)
+    for lens in (*LENS_TIMINGS, JITTERY)
+    if (body, lens) not in STRANGERS
+]
 
 
 class Memory:
@@ -64,11 +82,14 @@ class Session:
         *,
         body: BodyTiming = BODY_TIMINGS["bell_body"],
         lens: LensTiming = LENS_TIMINGS["bell_lens"],
+        in_whole_bytes: bool | None = None,
     ) -> None:
         self.memory = memory or Memory()
         self.body = PinBody(body, script, PUBLIC.shape_of)
         self.lens = PinLens(lens, self.memory, PUBLIC.shape_of)
         self.mount = Mount(self.body, self.lens)
+        if in_whole_bytes is not None:
+            self.body.in_whole_bytes = in_whole_bytes
         self.changes = list(self.mount.run(HOUR_NS))
         self.events = observed(self.changes)
 
@@ -89,7 +110,7 @@ def test_body_lens_and_observer_agree_on_everything(body: str, lens: str, seed: 
             results.append((yield from end.transact(one.command, one.data if one.letter == "6" else b"")))
             yield from end.pause(rng.choice([25_000, 1_000_000]))
 
-    session = Session(script, memory, body=BODY_TIMINGS[body], lens=LENS_TIMINGS[lens])
+    session = Session(script, memory, body=body_timing(body, seed), lens=lens_timing(lens, seed))
     assert session.body.done
     seen = of(TransactionSeen, session.events)
     assert seen == results
@@ -100,6 +121,98 @@ def test_body_lens_and_observer_agree_on_everything(body: str, lens: str, seed: 
     assert memory.taken == [(one.command, one.data) for one in drawn if one.letter == "6"]
     assert of(Violation, session.events) == []
     assert session.mount.contention_ns == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), body=st.sampled_from(sorted(BODY_TIMINGS)))
+def test_bytes_as_a_whole_and_bit_by_bit_are_the_same_edges(seed: int, body: str) -> None:
+    note(f"seed={seed}")
+    rng = random.Random(seed)
+    drawn: list[Drawn] = [random_script(rng, longest=8) for _ in range(3)]
+
+    def run(*, in_whole_bytes: bool) -> Session:
+        def script(end: PinBody) -> Script[None]:
+            yield from end.power_up()
+            for one in drawn:
+                yield from end.transact(one.command, one.data if one.letter == "6" else b"")
+
+        memory = Memory({one.command: Answer(one.data, one.status) for one in drawn})
+        return Session(script, memory, body=BODY_TIMINGS[body], in_whole_bytes=in_whole_bytes)
+
+    whole, bits = run(in_whole_bytes=True), run(in_whole_bytes=False)
+    assert whole.changes == bits.changes
+    assert whole.memory.taken == bits.memory.taken
+    assert whole.memory.asked_ns == bits.memory.asked_ns
+
+
+def test_a_byte_goes_bit_by_bit_to_a_lens_that_does_not_wait_for_it() -> None:
+    """A body that does not watch the acknowledges clocks into the acknowledge of a slow lens, which loses bits."""
+
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        results.append((yield from end.transact(POLL)))
+
+    results: list[TransactionSeen | None] = []
+    session = Session(script, lens=LENS_TIMINGS["slow"])
+    assert results[0] is not None
+    assert not results[0].complete
+    assert session.body.done
+
+
+def test_a_byte_that_both_ends_drive_goes_bit_by_bit() -> None:
+    class Pusher(PinLens):
+        def _hear(self, size: int | None) -> Script[bytes | None]:
+            self._set(DATA.mask, 1)
+            self.drives |= DATA.mask
+            return (yield from super()._hear(size))
+
+    body = PinBody(BodyTiming(), two_polls, PUBLIC.shape_of)
+    mount = Mount(body, Pusher(LensTiming(), Memory(), PUBLIC.shape_of))
+    commands = [event.command for event in of(TransactionSeen, observed(list(mount.run(HOUR_NS))))]
+    assert mount.contention_ns
+    assert POLL not in commands
+
+
+def test_ends_that_are_unplugged_leave_their_lines_low() -> None:
+    body = PinBody(BodyTiming(), two_polls, PUBLIC.shape_of)
+    mount = Mount(body)
+    list(mount.run(1_000_000))
+    assert mount.levels == CLK.mask | SLEEP.mask
+    mount.unplug(body)
+    assert mount.levels == 0
+    assert list(mount.run(HOUR_NS)) == []
+
+
+def test_a_lens_that_is_too_slow_for_the_clock_gives_wrong_bits() -> None:
+    def script(end: PinBody) -> Script[None]:
+        yield from end.power_up()
+        results.append((yield from end.transact(POLL)))
+
+    results: list[TransactionSeen | None] = []
+    Session(script, lens=dataclasses.replace(LensTiming(), data_ns=460))
+    [result] = results
+    assert result is not None
+    assert not result.command_sum_ok
+
+
+@pytest.mark.parametrize("kind", [body_timing, lens_timing])
+def test_jitter_is_fixed_by_its_seed_and_only_makes_longer(kind: Callable[[str, int], BodyTiming | LensTiming]) -> None:
+    def drawn(seed: int, name: str) -> list[int]:
+        timing = kind(JITTERY, seed)
+        return [getattr(timing, name) for _ in range(2_000)]
+
+    steady = kind("slow", 0)
+    for name in delays_of(type(steady)):
+        least = getattr(type(steady)(), name)
+        values = drawn(1, name)
+        assert values == drawn(1, name)
+        if name.endswith("_limit_ns"):
+            assert set(values) == {least}
+            continue
+        assert values != drawn(2, name)
+        assert min(values) >= least
+        hardware = name in ("setup_ns", "data_ns")
+        assert least * 1.05 < max(values) <= least * 1.1 + (0 if hardware else 6_500)
 
 
 def test_a_session_has_its_pin_events() -> None:

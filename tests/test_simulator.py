@@ -245,7 +245,7 @@ def caller(body: PinBody, ask: Callable[[str], str]) -> list[tuple[int, int]]:
             next_ns = HOUR_NS if answer[4] == "never" else int(answer[4])
             changes.append((now_ns, theirs | (body.outputs & body.drives)))
             continue
-        coming = [at for at in (due_ns, next_ns) if at is not None]
+        coming = (due_ns, next_ns)
         if body.done or min(coming) >= HOUR_NS:
             return changes
         now_ns = min(coming)

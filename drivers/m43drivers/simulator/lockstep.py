@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from m43proto.ends import NEVER
 from m43proto.errors import M43Error
 from m43proto.pins import LINES, Line
 
@@ -68,7 +69,8 @@ class Lockstep:
             raise LockstepError(f"time {now_ns} is past {self.next_ns}, when this end acts; step there first")
         self._theirs |= dict(lines or {})
         self.now_ns = now_ns
-        self.next_ns = self._end.advance(now_ns, self._levels())
+        next_ns = self._end.advance(now_ns, self._levels())
+        self.next_ns = None if next_ns == NEVER else next_ns
         return self.outputs, self.next_ns
 
     @property
