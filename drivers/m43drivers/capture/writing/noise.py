@@ -34,8 +34,8 @@ class Noise:
         glitches_per_s: short pulses on each line, at any time, in the middle of a byte as well as between.
         glitch_ns: shortest and longest of them.
         losses_per_s: how often the analyser loses samples, on all lines at once. What is lost is cut out of time, and
-            what follows comes earlier: an analyser that streams samples without time stamps and is overrun knows no
-            better (libsigrok pull request 145 has one).
+            what follows comes earlier, as an analyser that streams samples without time stamps knows no better when it
+            is overrun (that they are: libsigrok pull request 145; that time is cut: inferred).
         loss_ns: shortest and longest stretch that is lost.
     """
 
