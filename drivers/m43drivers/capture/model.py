@@ -17,7 +17,7 @@ __all__ = ["Capture", "CaptureError", "Channel", "Provenance"]
 
 
 class CaptureError(M43Error):
-    """A capture cannot be read; the text is one line: file, place in the file, what was expected, what to do.
+    """A capture cannot be read or written; the text is one line: file, place in it, what was expected, what to do.
 
     Attributes:
         path: the file as the user named it.

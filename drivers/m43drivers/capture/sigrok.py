@@ -101,7 +101,9 @@ def _device(path: Path, text: str, options: Options) -> _Device:
     names = {int(probe) - 1: name for probe, name in _probes(keys)}
     lines, unit = _size(path, keys, names)
     told = {key: keys[key] for key in TOLD if key in keys}
-    details = {"sigrok version": groups.get("global", {}).get("sigrok version", "not stated")} | told
+    about = groups.get("global", {})
+    details = {"sigrok version": about.get("sigrok version", "not stated")} | told
+    details |= {"comment": about["comment"]} if "comment" in about else {}
     rate = options.rate_hz if options.rate_hz is not None else _samplerate(path, keys)
     return _Device(keys["capturefile"], unit, lines, rate, names, {key: one_line(v) for key, v in details.items()})
 
