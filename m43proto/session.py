@@ -1,0 +1,420 @@
+"""The session between body and lens: states, what leads from one to the next, and how long to wait (specs/4-session.md).
+
+`TRANSITIONS` is blind to who asks: body, lens and observer hold the same table, and each applies what it sees. Whether
+an input is legal in a state is a column of it. "Legal" means that a public source shows it; "untried" that no source
+does, so nobody knows; "illegal" that it cannot work, by what is known of the bus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from m43proto.evidence import Evidence
+from m43proto.framing import BUSY_SILENCE_NS
+from m43proto.messages import (
+    BodyCapability,
+    Drive,
+    EnableDrive,
+    Identify,
+    Initialise,
+    LinkCapability,
+    SelectLinkMode,
+    SetFocusRing,
+    Status,
+)
+from m43proto.pins import Role
+
+if TYPE_CHECKING:
+    from m43proto.schema import Message
+
+__all__ = [
+    "DIALECTS",
+    "SETTLED_POLLS",
+    "TIMEOUTS",
+    "TRANSITIONS",
+    "Dialect",
+    "DriveWatch",
+    "Legality",
+    "Session",
+    "State",
+    "Step",
+    "Timeout",
+    "Transition",
+    "Trigger",
+    "Wait",
+]
+
+
+class State(StrEnum):
+    """Where a session is."""
+
+    UNSEEN = "unseen"
+    OFF = "off"
+    WAKING = "waking"
+    INITIALISING = "initialising"
+    READY = "ready"
+    DRIVING = "driving"
+    GONE = "gone"
+    FAILED = "failed"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for the reader."""
+        return _STATE_MEANINGS[self]
+
+
+_STATE_MEANINGS = {
+    State.UNSEEN: "The traffic was joined in its middle; nobody knows what was before.",
+    State.OFF: "SLEEP is low.",
+    State.WAKING: "SLEEP has risen and the wake pulse is awaited.",
+    State.INITIALISING: "The commands of the start-up go over the bus.",
+    State.READY: "The start-up is through and the body polls.",
+    State.DRIVING: "A drive was sent, and the statuses behind it still change.",
+    State.GONE: "The lens does not answer any more.",
+    State.FAILED: "The body has given the lens up; only switching off leads out.",
+}
+
+
+class Trigger(StrEnum):
+    """What can lead from one state to another."""
+
+    POWER_UP = "power_up"
+    WAKE_PULSE = "wake_pulse"
+    STEP = "step"
+    LAST_STEP = "last_step"
+    OUT_OF_ORDER = "out_of_order"
+    POLL = "poll"
+    DRIVE = "drive"
+    OTHER = "other"
+    SETTLED = "settled"
+    NO_ANSWER = "no_answer"
+    GIVEN_UP = "given_up"
+    POWER_DOWN = "power_down"
+
+    @property
+    def meaning(self) -> str:
+        """One clause for the reader."""
+        return _TRIGGER_MEANINGS[self]
+
+
+_TRIGGER_MEANINGS = {
+    Trigger.POWER_UP: "SLEEP rises",
+    Trigger.WAKE_PULSE: "the lens gives its wake pulse",
+    Trigger.STEP: "a message of the start-up, in its order, but the last",
+    Trigger.LAST_STEP: "the last message of the start-up",
+    Trigger.OUT_OF_ORDER: "a message of the start-up out of its order",
+    Trigger.POLL: "a status message outside the start-up's order",
+    Trigger.DRIVE: "a drive that moves something",
+    Trigger.OTHER: "any other message",
+    Trigger.SETTLED: "successive statuses agree",
+    Trigger.NO_ANSWER: "the lens does not answer in time",
+    Trigger.GIVEN_UP: "the body has tried often enough",
+    Trigger.POWER_DOWN: "SLEEP falls",
+}
+
+
+class Legality(StrEnum):
+    """Whether an input has a place in a state."""
+
+    LEGAL = "legal"
+    UNTRIED = "untried"
+    ILLEGAL = "illegal"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One entry of `TRANSITIONS`.
+
+    Attributes:
+        then: the state that follows.
+        legality: whether the input has a place here.
+        evidence: how sure that is.
+        source: citation.
+    """
+
+    then: State
+    legality: Legality
+    evidence: Evidence
+    source: str
+
+
+def _shown(then: State, source: str, evidence: Evidence = Evidence.CONFIRMED) -> Transition:
+    return Transition(then, Legality.LEGAL, evidence, source)
+
+
+def _untried(then: State, source: str = "PROJECT") -> Transition:
+    return Transition(then, Legality.UNTRIED, Evidence.UNKNOWN, source)
+
+
+def _ours(then: State) -> Transition:
+    """What is this project's own way to tell: no source, but nothing against it."""
+    return Transition(then, Legality.LEGAL, Evidence.PROVISIONAL, "PROJECT")
+
+
+def _illegal(then: State) -> Transition:
+    return Transition(then, Legality.ILLEGAL, Evidence.INFERRED, "BELL")
+
+
+_ON = (State.WAKING, State.INITIALISING, State.READY, State.DRIVING, State.GONE, State.FAILED)
+
+# fmt: off
+TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
+    (State.UNSEEN, Trigger.POWER_UP):         _shown(State.WAKING, "BELL@bb20aad"),
+    (State.UNSEEN, Trigger.WAKE_PULSE):       _shown(State.INITIALISING, "BELL@bb20aad"),
+    (State.UNSEEN, Trigger.STEP):             _ours(State.INITIALISING),
+    (State.UNSEEN, Trigger.LAST_STEP):        _ours(State.READY),
+    (State.UNSEEN, Trigger.OUT_OF_ORDER):     _ours(State.INITIALISING),
+    (State.UNSEEN, Trigger.POLL):             _ours(State.READY),
+    (State.UNSEEN, Trigger.DRIVE):            _ours(State.DRIVING),
+    (State.UNSEEN, Trigger.OTHER):            _ours(State.UNSEEN),
+    (State.UNSEEN, Trigger.SETTLED):          _ours(State.READY),
+    (State.UNSEEN, Trigger.NO_ANSWER):        _ours(State.GONE),
+    (State.UNSEEN, Trigger.GIVEN_UP):         _ours(State.FAILED),
+
+    (State.OFF, Trigger.POWER_UP):            _shown(State.WAKING, "BELL@bb20aad"),
+    (State.OFF, Trigger.GIVEN_UP):            _ours(State.FAILED),
+
+    (State.WAKING, Trigger.WAKE_PULSE):       _shown(State.INITIALISING, "BELL@bb20aad"),
+    (State.WAKING, Trigger.STEP):             _untried(State.INITIALISING),
+    (State.WAKING, Trigger.LAST_STEP):        _untried(State.INITIALISING),
+    (State.WAKING, Trigger.OUT_OF_ORDER):     _untried(State.INITIALISING),
+    (State.WAKING, Trigger.POLL):             _untried(State.INITIALISING),
+    (State.WAKING, Trigger.DRIVE):            _untried(State.INITIALISING),
+    (State.WAKING, Trigger.OTHER):            _untried(State.INITIALISING),
+
+    (State.INITIALISING, Trigger.STEP):       _shown(State.INITIALISING, "BELL@26929bd, BELL@da4f851"),
+    (State.INITIALISING, Trigger.LAST_STEP):  _shown(State.READY, "BELL@26929bd, BELL@da4f851"),
+    (State.INITIALISING, Trigger.OUT_OF_ORDER):_untried(State.INITIALISING),
+    (State.INITIALISING, Trigger.POLL):       _shown(State.READY, "BELL@45cf9b6", Evidence.OBSERVED),
+    (State.INITIALISING, Trigger.DRIVE):      _untried(State.INITIALISING, "BELL@45cf9b6"),
+    (State.INITIALISING, Trigger.OTHER):      _shown(State.INITIALISING, "BELL@ad79dd2, BLOG", Evidence.OBSERVED),
+
+    (State.READY, Trigger.STEP):              _untried(State.INITIALISING),
+    (State.READY, Trigger.LAST_STEP):         _untried(State.READY),
+    (State.READY, Trigger.OUT_OF_ORDER):      _untried(State.READY),
+    (State.READY, Trigger.POLL):              _shown(State.READY, "BELL"),
+    (State.READY, Trigger.DRIVE):             _shown(State.DRIVING, "BELL@1c72da3, BELL@bc3a33a"),
+    (State.READY, Trigger.OTHER):             _shown(State.READY, "BELL@0b15280", Evidence.OBSERVED),
+    (State.READY, Trigger.SETTLED):           _ours(State.READY),
+
+    (State.DRIVING, Trigger.STEP):            _untried(State.INITIALISING),
+    (State.DRIVING, Trigger.LAST_STEP):       _untried(State.DRIVING),
+    (State.DRIVING, Trigger.OUT_OF_ORDER):    _untried(State.DRIVING),
+    (State.DRIVING, Trigger.POLL):            _shown(State.DRIVING, "BELL@1c72da3"),
+    (State.DRIVING, Trigger.DRIVE):           _untried(State.DRIVING),
+    (State.DRIVING, Trigger.OTHER):           _untried(State.DRIVING),
+    (State.DRIVING, Trigger.SETTLED):         _ours(State.READY),
+
+    (State.GONE, Trigger.POWER_UP):           _ours(State.WAKING),
+    (State.GONE, Trigger.WAKE_PULSE):         _ours(State.INITIALISING),
+}
+# fmt: on
+TRANSITIONS |= {(state, Trigger.POWER_DOWN): _shown(State.OFF, "BELL@bb20aad") for state in (State.UNSEEN, *_ON)}
+TRANSITIONS |= {
+    (state, trigger): _ours(then)
+    for state in (State.WAKING, State.INITIALISING, State.READY, State.DRIVING, State.GONE)
+    for trigger, then in ((Trigger.NO_ANSWER, State.GONE), (Trigger.GIVEN_UP, State.FAILED))
+}
+TRANSITIONS |= {
+    (state, trigger): _illegal(state) for state in State for trigger in Trigger if (state, trigger) not in TRANSITIONS
+}
+"""What each input does in each state: a row for every pair."""
+
+
+# The start-up
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the start-up.
+
+    Attributes:
+        request: the message that the body sends.
+        command: its command.
+        block: the data that it writes.
+        clock_hold: whether the body holds CLK low behind it.
+        evidence: how sure the step is.
+        source: citation.
+    """
+
+    request: type[Message]
+    command: bytes
+    block: bytes
+    evidence: Evidence
+    source: str
+    clock_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a body starts a lens and polls it.
+
+    Attributes:
+        name: what users call it.
+        steps: its start-up, in order.
+        poll: the command of its status message.
+        doc: what is known of it.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    poll: bytes
+    doc: str
+
+
+def _step(command: bytes, request: type[Message], source: str, block: bytes = b"", *, hold: bool = False) -> Step:
+    return Step(request, command, block, Evidence.CONFIRMED, source, hold)
+
+
+def _dialect(name: str, status_format: int, capability: str, doc: str) -> Dialect:
+    poll = Status.request(format=bytes([status_format]))
+    return Dialect(
+        name,
+        (
+            _step(Initialise.request(), Initialise, "BELL"),
+            _step(LinkCapability.request(), LinkCapability, "BELL"),
+            _step(SelectLinkMode.request(), SelectLinkMode, "BELL, BELL@ad79dd2", hold=True),
+            _step(Identify.request(), Identify, "BELL"),
+            _step(BodyCapability.request(), BodyCapability, "BELL@f7123ba, BELL@0b15280", bytes.fromhex(capability)),
+            _step(poll, Status, "BELL@046255c"),
+            _step(SetFocusRing.request(ring_direction="forward"), SetFocusRing, "BELL@0b15280"),
+            _step(EnableDrive.request(), EnableDrive, "BELL@0b15280"),
+        ),
+        poll,
+        doc,
+    )
+
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        _dialect("E-P1", 0x02, "00d10002", "status form 02; the data of 60 F0 are on record beside it (inferred)"),
+        _dialect(
+            "E-PL1", 0x06, "00000000", "status form 06; which data of 60 F0 belong to it is unknown, zeros are accepted"
+        ),
+    )
+}
+"""The two ways in which bodies are known to start a lens; the order is the same (specs/4-session.md §4.3)."""
+
+
+# Waiting
+
+
+class Wait(StrEnum):
+    """What an end can wait for."""
+
+    WAKE_PULSE = "wake_pulse"
+    ANSWER = "answer"
+    BUSY = "busy"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long to wait.
+
+    Attributes:
+        limit_ns: nanoseconds.
+        doc: for what.
+        evidence: how sure the figure is.
+        source: citation.
+    """
+
+    limit_ns: int
+    doc: str
+    evidence: Evidence
+    source: str
+
+
+# fmt: off
+TIMEOUTS: dict[Wait, Timeout] = {
+    Wait.WAKE_PULSE: Timeout(100_000_000,      "BODY_ACK raised behind SLEEP to the end of the wake pulse, which is 10 ms in the one lens known", Evidence.PROVISIONAL, "PROJECT"),
+    Wait.ANSWER:     Timeout(50_000_000,       "each answer of the lens: an edge of LENS_ACK, a byte",                                       Evidence.PROVISIONAL, "PROJECT"),
+    Wait.BUSY:       Timeout(BUSY_SILENCE_NS,  "the end of the work behind a command of shape complete; 0.5 s is known to be accepted",          Evidence.PROVISIONAL, "PROJECT"),
+    Wait.COMMAND:    Timeout(50_000_000,       "the rest of a command or block of the body, once it has begun",                              Evidence.PROVISIONAL, "PROJECT"),
+}
+# fmt: on
+"""Every wait has a limit; no public source knows one (specs/7-open-questions.md OQ-10)."""
+
+
+# Following a session
+
+_ORDER = tuple(step.request for step in next(iter(DIALECTS.values())).steps)
+
+_MOVES = {"move", "scan"}
+
+_SEEN_BY_BODY_ALONE = {Trigger.NO_ANSWER, Trigger.GIVEN_UP}
+
+SETTLED_POLLS = 3
+"""A drive has ended when so many successive statuses agree (provisional).
+
+Which bit of the status means "moving" is unknown (specs/4-session.md §4.5), so this is inferred from what changes.
+"""
+
+
+class DriveWatch:
+    """Tells from successive statuses whether what was driven has come to rest."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, ...] | None = None
+        self._alike = 0
+
+    def settled(self, status: Status) -> bool:
+        """Take one more status; return whether the last few agree."""
+        shown = (status.aperture_f, status.focus_position, status.focus_distance_m, status.zoom_step)
+        self._alike = self._alike + 1 if shown == self._last else 1
+        self._last = shown
+        return self._alike >= SETTLED_POLLS
+
+
+class Session:
+    """Follows a session: one state for each role, by what each of them can see.
+
+    Args:
+        state: where it begins.
+
+    Attributes:
+        states: the state of each role.
+    """
+
+    def __init__(self, state: State = State.OFF) -> None:
+        self.states: dict[Role, State] = dict.fromkeys(Role, state)
+        self._done = 0
+        self._watch = DriveWatch()
+
+    def trigger_of(self, kind: type[Message] | None, message: Message | None = None) -> Trigger:
+        """Return what a message is to the session as it stands."""
+        if isinstance(message, Drive):
+            moves = message.focus_operation in _MOVES or message.aperture_operation == "set"
+            return Trigger.DRIVE if moves else Trigger.OTHER
+        if kind not in _ORDER:
+            return Trigger.OTHER
+        place = _ORDER.index(kind)
+        due = 0 if self._done == len(_ORDER) else self._done
+        if place == due:
+            return Trigger.LAST_STEP if place == len(_ORDER) - 1 else Trigger.STEP
+        return Trigger.POLL if kind is Status else Trigger.OUT_OF_ORDER
+
+    def transition(self, role: Role, trigger: Trigger) -> Transition:
+        """Return what a trigger would do to a role."""
+        return TRANSITIONS[self.states[role], trigger]
+
+    def apply(self, trigger: Trigger) -> None:
+        """Take a trigger."""
+        for role in (Role.BODY,) if trigger in _SEEN_BY_BODY_ALONE else Role:
+            self.states[role] = self.transition(role, trigger).then
+        if trigger in (Trigger.POWER_UP, Trigger.POWER_DOWN):
+            self._done = 0
+        if trigger is Trigger.DRIVE:
+            self._watch = DriveWatch()
+
+    def take(self, kind: type[Message] | None, message: Message | None) -> None:
+        """Take a message whose transaction went well."""
+        trigger = self.trigger_of(kind, message)
+        self.apply(trigger)
+        if kind in _ORDER and trigger is not Trigger.POLL:
+            self._done = _ORDER.index(kind) + 1
+        if isinstance(message, Status) and State.DRIVING in self.states.values() and self._watch.settled(message):
+            self.apply(Trigger.SETTLED)
