@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from m43proto.events import StateChanged
 from m43proto.evidence import Evidence
 from m43proto.framing import BUSY_SILENCE_NS
 from m43proto.messages import (
@@ -25,6 +26,7 @@ from m43proto.messages import (
     Status,
 )
 from m43proto.pins import Role
+from m43proto.states import State, Trigger
 
 if TYPE_CHECKING:
     from m43proto.schema import Message
@@ -38,81 +40,11 @@ __all__ = [
     "DriveWatch",
     "Legality",
     "Session",
-    "State",
     "Step",
     "Timeout",
     "Transition",
-    "Trigger",
     "Wait",
 ]
-
-
-class State(StrEnum):
-    """Where a session is."""
-
-    UNSEEN = "unseen"
-    OFF = "off"
-    WAKING = "waking"
-    INITIALISING = "initialising"
-    READY = "ready"
-    DRIVING = "driving"
-    GONE = "gone"
-    FAILED = "failed"
-
-    @property
-    def meaning(self) -> str:
-        """One sentence for the reader."""
-        return _STATE_MEANINGS[self]
-
-
-_STATE_MEANINGS = {
-    State.UNSEEN: "The traffic was joined in its middle; nobody knows what was before.",
-    State.OFF: "SLEEP is low.",
-    State.WAKING: "SLEEP has risen and the wake pulse is awaited.",
-    State.INITIALISING: "The commands of the start-up go over the bus.",
-    State.READY: "The start-up is through and the body polls.",
-    State.DRIVING: "A drive was sent, and the statuses behind it still change.",
-    State.GONE: "The lens does not answer any more.",
-    State.FAILED: "The body has given the lens up; only switching off leads out.",
-}
-
-
-class Trigger(StrEnum):
-    """What can lead from one state to another."""
-
-    POWER_UP = "power_up"
-    WAKE_PULSE = "wake_pulse"
-    STEP = "step"
-    LAST_STEP = "last_step"
-    OUT_OF_ORDER = "out_of_order"
-    POLL = "poll"
-    DRIVE = "drive"
-    OTHER = "other"
-    SETTLED = "settled"
-    NO_ANSWER = "no_answer"
-    GIVEN_UP = "given_up"
-    POWER_DOWN = "power_down"
-
-    @property
-    def meaning(self) -> str:
-        """One clause for the reader."""
-        return _TRIGGER_MEANINGS[self]
-
-
-_TRIGGER_MEANINGS = {
-    Trigger.POWER_UP: "SLEEP rises",
-    Trigger.WAKE_PULSE: "the lens gives its wake pulse",
-    Trigger.STEP: "a message of the start-up, in its order, but the last",
-    Trigger.LAST_STEP: "the last message of the start-up",
-    Trigger.OUT_OF_ORDER: "a message of the start-up out of its order",
-    Trigger.POLL: "a status message outside the start-up's order",
-    Trigger.DRIVE: "a drive that moves something",
-    Trigger.OTHER: "any other message",
-    Trigger.SETTLED: "successive statuses agree",
-    Trigger.NO_ANSWER: "the lens does not answer in time",
-    Trigger.GIVEN_UP: "the body has tried often enough",
-    Trigger.POWER_DOWN: "SLEEP falls",
-}
 
 
 class Legality(StrEnum):
@@ -401,20 +333,26 @@ class Session:
         """Return what a trigger would do to a role."""
         return TRANSITIONS[self.states[role], trigger]
 
-    def apply(self, trigger: Trigger) -> None:
-        """Take a trigger."""
+    def apply(self, trigger: Trigger, t_ns: int = 0) -> list[StateChanged]:
+        """Take a trigger; return what it changes."""
+        changes = []
         for role in (Role.BODY,) if trigger in _SEEN_BY_BODY_ALONE else Role:
-            self.states[role] = self.transition(role, trigger).then
+            before, after = self.states[role], self.transition(role, trigger).then
+            self.states[role] = after
+            if before is not after:
+                changes.append(StateChanged(t_ns, role, before, after, trigger))
         if trigger in (Trigger.POWER_UP, Trigger.POWER_DOWN):
             self._done = 0
         if trigger is Trigger.DRIVE:
             self._watch = DriveWatch()
+        return changes
 
-    def take(self, kind: type[Message] | None, message: Message | None) -> None:
-        """Take a message whose transaction went well."""
+    def take(self, kind: type[Message] | None, message: Message | None, t_ns: int = 0) -> list[StateChanged]:
+        """Take a message whose transaction went well; return what it changes."""
         trigger = self.trigger_of(kind, message)
-        self.apply(trigger)
+        changes = self.apply(trigger, t_ns)
         if kind in _ORDER and trigger is not Trigger.POLL:
             self._done = _ORDER.index(kind) + 1
         if isinstance(message, Status) and State.DRIVING in self.states.values() and self._watch.settled(message):
-            self.apply(Trigger.SETTLED)
+            changes += self.apply(Trigger.SETTLED, t_ns)
+        return changes

@@ -455,9 +455,14 @@ def test_scaling_keeps_the_limits() -> None:
 
 def edges(session: Session, line: Line, level: int) -> list[int]:
     """Return the times at which a line takes a level."""
-    before = session.changes[0][1]
+    return edges_of(session.changes, line, level)
+
+
+def edges_of(changes: list[tuple[int, int]], line: Line, level: int) -> list[int]:
+    """Return the times at which a line takes a level."""
+    before = changes[0][1]
     times = []
-    for t_ns, word in session.changes[1:]:
+    for t_ns, word in changes[1:]:
         if (before ^ word) & line.mask and bool(word & line.mask) == bool(level):
             times.append(t_ns)
         before = word
