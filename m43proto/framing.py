@@ -22,7 +22,7 @@ from m43proto.turns import TURNS, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BUSY_SILENCE_NS", "SILENCE_NS", "Framer", "nothing_for"]
+__all__ = ["ANSWER_NS", "BUSY_SILENCE_NS", "SILENCE_NS", "Framer", "nothing_for"]
 
 SILENCE_NS = 100_000_000
 """A transaction that says nothing for longer than this has broken off (ns; provisional).
@@ -32,6 +32,12 @@ The longest pause inside a transaction that any source shows is 0.25 ms, apart f
 
 BUSY_SILENCE_NS = 2_000_000_000
 """The same for a lens that is busy before its status byte (ns; provisional); 0.5 s is known to be accepted (BELL)."""
+
+ANSWER_NS = 20_000_000
+"""An attention that the body ends after longer than this, unanswered, was given up (ns; provisional).
+
+Lenses answer within 11 us wherever a source shows it, and a body program still waits after 1 ms (SIM).
+"""
 
 NO_ROOM = "a block of length 0 has no room for its sum"
 
@@ -150,7 +156,8 @@ class Framer:
     def _take_attention(self, burst: Burst) -> None:
         """Take an attention behind which nothing was said: too short a one means nothing."""
         end_ns = burst.end_ns
-        if end_ns - burst.t_ns <= SILENCE_NS:
+        given_up = burst.ended and not burst.answered
+        if end_ns - burst.t_ns <= (ANSWER_NS if given_up else SILENCE_NS):
             return
         cause = Cause.BROKE_OFF if burst.answered else Cause.NO_ANSWER
         self._events.append(Violation(burst.t_ns, end_ns, cause, nothing_for(end_ns - burst.t_ns), b""))
