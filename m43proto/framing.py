@@ -47,6 +47,11 @@ def nothing_for(silence_ns: int) -> str:
     return f"nothing followed for {silence_ns / 1e6:.0f} ms"
 
 
+def _given_up(burst: Burst) -> bool:
+    """Tell whether the body waited for the lens in vain, and then ended the burst."""
+    return burst.ended and not burst.answered and burst.end_ns - burst.t_ns > ANSWER_NS
+
+
 def _values(wire: Sequence[ByteSeen]) -> bytes:
     return bytes(byte.value for byte in wire)
 
@@ -146,7 +151,9 @@ class Framer:
 
     def _take_empty(self, burst: Burst) -> None:
         draft = self._draft
-        if draft is not None:
+        if draft is not None and _given_up(burst):
+            self._give_up(draft, Cause.BROKE_OFF, f"the lens did not answer, in {draft.phase}")
+        elif draft is not None:
             self._note_pulse(burst, draft)
         elif burst.pulse_ns is not None:
             self._events.append(PinEventSeen(*burst.pulse_ns, PinEvent.WAKE_PULSE))
@@ -156,9 +163,9 @@ class Framer:
     def _take_attention(self, burst: Burst) -> None:
         """Take an attention behind which nothing was said: too short a one means nothing."""
         end_ns = burst.end_ns
-        given_up = burst.ended and not burst.answered
-        if end_ns - burst.t_ns <= (ANSWER_NS if given_up else SILENCE_NS):
+        if not _given_up(burst) and end_ns - burst.t_ns <= SILENCE_NS:
             return
+        self._resynchronise()
         cause = Cause.BROKE_OFF if burst.answered else Cause.NO_ANSWER
         self._events.append(Violation(burst.t_ns, end_ns, cause, nothing_for(end_ns - burst.t_ns), b""))
 

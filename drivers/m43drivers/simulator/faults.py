@@ -157,8 +157,8 @@ _ROWS = (
         "late_ack",
         _PINS,
         "LENS_ACK falls 40 us after a byte of the body, and the lens takes no bit until then.",
-        "violation broke_off with a body that does not wait for the acknowledge, as the lens misses bits; "
-        "nothing wrong with one that waits",
+        "violation broke_off and a wrong sum with a body that does not wait for the acknowledge, as the lens misses "
+        "bits; nothing wrong with one that waits",
     ),
     Fault(
         "short_ack_pulse",
@@ -193,7 +193,7 @@ _ROWS = (
         "yanked",
         _PINS,
         "The lens is taken away in the middle of this byte, counted over both directions; nothing drives its lines.",
-        "violation broke_off or no_command, then no_answer",
+        "violation broke_off, command_size or no_command, then no_answer",
         at=120,
         lasting=True,
         unit="byte",
