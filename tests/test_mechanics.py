@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m43drivers.simulator.lens import SimulatedLens
@@ -80,6 +80,7 @@ def test_a_motion_that_begins_at_speed_is_shorter_by_that_ramp() -> None:
     assert Motion(0, 950, 0, 1_000, 10_000, 1_000).duration_s == pytest.approx(1.0)
 
 
+@settings(deadline=None)
 @given(orders=orders, backlash=st.sampled_from([0.0, 3.0, 20.0]), ticks=st.lists(st.integers(1, 30), max_size=40))
 def test_a_motor_keeps_its_limits_however_it_is_driven(
     orders: list[tuple[int, float]], backlash: float, ticks: list[int]
@@ -172,6 +173,7 @@ def driven(lens: SimulatedLens, aperture_f: float, now_ns: int) -> None:
 
 
 @every_profile
+@settings(deadline=None)
 @given(aperture_f=st.floats(1.0, 40.0), step=st.integers(-3, 40))
 def test_the_iris_stays_in_the_range_of_its_focal_length(profile: Profile, aperture_f: float, step: int) -> None:
     lens = SimulatedLens(profile)

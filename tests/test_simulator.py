@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from m43drivers.simulator.faults import FAULTS
 from m43drivers.simulator.lens import LENS_DATA_SIZE, SimulatedLens
 from m43drivers.simulator.lockstep import Lockstep, LockstepError
 from m43drivers.simulator.profiles import PROFILES, Profile, ProfileError, from_lens, profile_named
@@ -202,9 +203,10 @@ def test_a_lens_in_lockstep_does_what_it_does_at_home() -> None:
     assert positions[-1] > 40
 
 
-def test_the_command_talks_the_line_protocol() -> None:
+def polled_over_the_line_protocol(*options: str) -> list[TransactionSeen | None]:
+    """Poll a lens that the real program simulates."""
     with subprocess.Popen(
-        [sys.executable, "-m", "m43tools", "simulate", "lens", "--stdio"],
+        [sys.executable, "-m", "m43tools", "simulate", "lens", *options, "--stdio"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -222,7 +224,22 @@ def test_the_command_talks_the_line_protocol() -> None:
         caller(PinBody(BODY_TIMINGS["bell_body"], polling(results), PUBLIC.shape_of), ask)
         asked.close()
         assert running.wait(timeout=20) == 0
+    return results
+
+
+def test_the_command_talks_the_line_protocol() -> None:
+    results = polled_over_the_line_protocol()
     assert [one.complete and one.sums_ok for one in results if one] == [True] * (5 + FRAMES)
+
+
+def test_the_command_simulates_any_lens_and_its_faults() -> None:
+    results = polled_over_the_line_protocol(
+        "--profile", "lens:2-14-10", "--fault", "wrong_command_sum@3", "--fault", "lost_bit@5"
+    )
+    assert [one.complete and one.sums_ok for one in results if one] == [True, True, False, True, False] + [True] * 5
+    identity = results[3]
+    assert identity is not None
+    assert identity.data[:4].hex() == "02001410"
 
 
 def test_the_example_of_the_spec_is_what_happens() -> None:
@@ -281,6 +298,9 @@ def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no lens profile is called nikon" in run("--profile", "nikon", "--stdio").err
     assert "Missing option '--stdio'" in run().err
     assert run("--stdio", "--timing", "odd").code == 2
+    assert run("--stdio", "--fault", "lost_bits").code == 2
+    assert run("--stdio", "--fault", "lost_bits").err.startswith("m43: no fault is called lost_bits; faults: wrong_")
     shown = run("--help")
     assert shown.code == 0
     assert "panasonic-pz-14-42" in shown.out
+    assert all(name in shown.out for name in FAULTS)
