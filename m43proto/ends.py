@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from m43proto.checksum import wire_sum
 from m43proto.drafts import Draft
@@ -469,6 +469,8 @@ class PinLens(PinEnd):
     """
 
     role = Role.LENS
+    takes_whole_bytes: ClassVar[bool] = True
+    """Whether a mount may carry whole bytes to and from it; a lens that must see every edge says no."""
 
     def __init__(self, timing: LensTiming, glass: Glass, shape_of: Callable[[bytes], Shape | None]) -> None:
         super().__init__(_LENS_ACK, 0)

@@ -25,6 +25,7 @@ __all__ = [
     "jittery_body",
     "jittery_lens",
     "lens_timing",
+    "replaced",
     "scaled",
 ]
 
@@ -223,6 +224,15 @@ def jittery_lens(seed: int) -> LensTiming:
     timing = _JitteryLens()
     object.__setattr__(timing, "_draws", _Draws(seed))
     return timing
+
+
+def replaced(timing: _Timing, **changes: int) -> _Timing:
+    """Return the same timing with some delays changed; a jittery one goes on with the same draws."""
+    held = {field.name: object.__getattribute__(timing, field.name) for field in dataclasses.fields(timing)}
+    made = type(timing)(**(held | changes))
+    if not timing.steady:
+        object.__setattr__(made, "_draws", object.__getattribute__(timing, "_draws"))
+    return made
 
 
 JITTERY = "jittery"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from m43proto.connection import Connection
+from m43proto.ends import Answer
 from m43proto.events import PinEvent, RequestSeen, TransactionSeen
 from m43proto.messages import PUBLIC
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Role
-from m43proto.shapes import SHAPES, Shape
+from m43proto.shapes import LENGTH_SIZE, SHAPES, Shape
 from m43proto.timing import BodyTiming, LensTiming
+from m43proto.turns import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,31 +77,37 @@ class LensLink:
         """
         connection = self.connection
         said = b""
-        busy_ns = 0
+        answer = Answer()
         for transfer in transfers:
             if transfer.sender is Role.LENS:
                 continue
             connection.receive_data(transfer.data, now_ns)
+            if transfer.phase is Phase.COMMAND:
+                answer = self._glass.answer(transfer.data, now_ns)
             for event in connection.events():
                 if isinstance(event, RequestSeen):
-                    answer = self._glass.answer(event.command, now_ns)
-                    busy_ns = answer.busy_ns
                     connection.send(bytes([answer.status]) if event.shape is Shape.COMPLETE else answer.block, now_ns)
-                elif isinstance(event, TransactionSeen):
-                    self._heed(event, now_ns)
+                elif isinstance(event, TransactionSeen) and event.shape is Shape.WRITE:
+                    self._glass.take(event.command, event.data, now_ns)
             said += connection.data_to_send()
         first = transfers[0].data
         shape = connection.catalogue.shape_of(first)
         assert shape is not None
         size = sum(len(one.data) for one in transfers[1:]) or len(said) - 1
-        return said, now_ns + duration_ns(shape, size, self._body, self._lens, busy_ns=busy_ns)
+        end_ns = now_ns + duration_ns(shape, size, self._body, self._lens, busy_ns=answer.busy_ns)
+        return _with_errors(said, shape, answer), end_ns
 
-    def _heed(self, transaction: TransactionSeen, now_ns: int) -> None:
-        """Do what a command without an answer says."""
-        if transaction.shape is Shape.WRITE:
-            self._glass.take(transaction.command, transaction.data, now_ns)
-        elif transaction.shape is Shape.SET:
-            self._glass.answer(transaction.command, now_ns)
+
+def _with_errors(said: bytes, shape: Shape, answer: Answer) -> bytes:
+    """Return what a lens says that cannot reckon, instead of what the engine says."""
+    bent = bytearray(said)
+    bent[0] = (bent[0] + answer.command_sum_error) & 0xFF
+    if SHAPES[shape].block_sender is not None:
+        bent[-1] = (bent[-1] + answer.data_sum_error) & 0xFF
+    if SHAPES[shape].block_sender is Role.LENS:
+        length = int.from_bytes(said[1 : 1 + LENGTH_SIZE], "little") + answer.length_error
+        bent[1 : 1 + LENGTH_SIZE] = (length & 0xFFFF).to_bytes(LENGTH_SIZE, "little")
+    return bytes(bent)
 
 
 def duration_ns(shape: Shape, size: int, body: BodyTiming, lens: LensTiming, *, busy_ns: int = 0) -> int:
