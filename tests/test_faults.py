@@ -72,14 +72,13 @@ class PollingBody(PinBody):
     _sampled = 0
     _next_ns = 0
 
-    def advance(self, now_ns: int, levels: int) -> int | None:
+    def advance(self, now_ns: int, levels: int, changed: int | None = None) -> int:
         if now_ns >= self._next_ns:
             self._sampled = levels & Line.LENS_ACK.mask
             self._next_ns = (now_ns // self.poll_ns + 1) * self.poll_ns
         due_ns = super().advance(now_ns, levels & ~Line.LENS_ACK.mask | self._sampled)
-        if not self.watches & Line.LENS_ACK.mask:
-            return due_ns
-        return self._next_ns if due_ns is None else min(due_ns, self._next_ns)
+        waits = (self.watches_rises | self.watches_falls) & Line.LENS_ACK.mask
+        return min(due_ns, self._next_ns) if waits else due_ns
 
 
 @dataclass

@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from m43drivers.simulator.faults import FaultKind
-from m43proto.ends import PinLens, Script
+from m43proto.ends import NEVER, PinLens, Script, Wait
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Line
 
@@ -64,8 +64,6 @@ class FaultyPinLens(PinLens):
         self._faults = glass.faults
         self._honest_timing = timing
         self._honest = self.drives, self.outputs
-        self._always_watches |= _CLK | _BODY_ACK
-        self.watches |= self._always_watches
         self._transaction = 0
         self._clocks = 0
         self._all_clocks = 0
@@ -73,14 +71,24 @@ class FaultyPinLens(PinLens):
         self._lines = 0
         self._stuck = False
 
-    def advance(self, now_ns: int, levels: int) -> int | None:
-        """Go on as far as what the lens sees of the levels allows."""
+    def advance(self, now_ns: int, levels: int, changed: int | None = None) -> int:
+        """Go on as far as what the lens sees of the levels allows; it is told of every edge that it counts."""
         self._count(levels)
         self.drives, self.outputs = self._honest
         next_ns = super().advance(now_ns, self._seen(levels))
         self._honest = self.drives, self.outputs
         self._spoil()
-        return None if self._gone else next_ns
+        return NEVER if self._gone else next_ns
+
+    def _go_on(self, asked: int | Wait) -> None:
+        super()._go_on(asked)
+        self.watches_rises |= _CLK | _BODY_ACK
+        self.watches_falls |= _CLK | _BODY_ACK
+
+    def _whole_byte(self, value: int, wait: int | Wait) -> Script[int | None]:
+        """Have every byte go over the lines bit by bit, where faults can strike."""
+        yield wait
+        return None
 
     def _serve(self) -> Script[bool]:
         self._transaction += 1
