@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from m43proto.timing import BodyTiming, LensTiming
 
-__all__ = ["ANY_BYTE", "NEVER", "Answer", "Glass", "PinBody", "PinEnd", "PinLens", "Script", "Wait"]
+__all__ = ["ANY_BYTE", "NEVER", "Answer", "Glass", "PinBody", "PinEnd", "PinLens", "Script"]
 
 _CLK, _DATA, _BODY_ACK, _LENS_ACK, _SLEEP, _FOCUS, _SHUTTER = (line.mask for line in LINES)
 
 
-class Wait(NamedTuple):
+class _Wait(NamedTuple):
     """What a script waits for: levels, edges, or a time.
 
     Attributes:
@@ -57,15 +57,15 @@ class Wait(NamedTuple):
 
 
 @cache
-def _reach(mask: int, levels: int, limit_ns: int | None = None) -> Wait:
-    return Wait(mask, levels, watches_rises=mask & levels, watches_falls=mask & ~levels, limit_ns=limit_ns)
+def _reach(mask: int, levels: int, limit_ns: int | None = None) -> _Wait:
+    return _Wait(mask, levels, watches_rises=mask & levels, watches_falls=mask & ~levels, limit_ns=limit_ns)
 
 
-def _edges(rises: int, falls: int) -> Wait:
-    return Wait(rises=rises, falls=falls, watches_rises=rises, watches_falls=falls)
+def _edges(rises: int, falls: int) -> _Wait:
+    return _Wait(rises=rises, falls=falls, watches_rises=rises, watches_falls=falls)
 
 
-_PAUSE = Wait()
+_PAUSE = _Wait()
 _CLOCK_RISES = _edges(_CLK, _BODY_ACK)
 _CLOCK_FALLS = _edges(0, _CLK | _BODY_ACK)
 
@@ -77,7 +77,7 @@ ANY_BYTE = -1
 
 T = TypeVar("T")
 
-Script: TypeAlias = "Generator[int | Wait, int, T]"
+Script: TypeAlias = "Generator[int | _Wait, int, T]"
 """A generator of waits, or of pauses in nanoseconds; it receives the levels of all lines at the moment it goes on."""
 
 
@@ -164,7 +164,7 @@ class PinEnd:
         self._due_ns = NEVER
         self.watches_rises = self.watches_falls = 0
 
-    def _go_on(self, asked: int | Wait) -> None:
+    def _go_on(self, asked: int | _Wait) -> None:
         """Note what the script waits for."""
         if isinstance(asked, int):
             self._wait = _PAUSE
@@ -177,8 +177,8 @@ class PinEnd:
         self.watches_rises = asked.watches_rises
         self.watches_falls = asked.watches_falls | self._needs
 
-    def _whole_byte(self, value: int, wait: int | Wait) -> Script[int | None]:
-        """Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
+    def _whole_byte(self, value: int, wait: int | _Wait) -> Script[int | None]:
+        """_Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
         self.due_byte, self._carried = value, None
         yield wait
         return self._carried

@@ -26,7 +26,9 @@ from m43proto.timing import (
     LensTiming,
     body_timing,
     delays_of,
+    jittery_lens,
     lens_timing,
+    replaced,
     scaled,
 )
 from tests.observing import observed, of
@@ -445,6 +447,13 @@ def test_every_delay_says_what_it_is_and_how_sure() -> None:
             assert name.endswith("_ns")
             assert delay.doc
             assert cited_sources(delay.source)
+
+
+def test_a_jittery_timing_with_a_delay_changed_goes_on_with_its_draws() -> None:
+    changed = replaced(jittery_lens(1), wake_ns=1_000_000)
+    assert 1_000_000 <= changed.wake_ns <= 1_106_500
+    assert len({changed.ack_ns for _ in range(20)}) > 1
+    assert replaced(LensTiming(), wake_ns=5) == LensTiming(wake_ns=5)
 
 
 def test_scaling_keeps_the_limits() -> None:
