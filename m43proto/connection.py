@@ -208,8 +208,30 @@ class Connection:
         if self.role is Role.LENS:
             self._violate(now_ns, Cause.BROKE_OFF, "the body fell silent within a command", self._lens.drop())
             return
-        self._abandon(now_ns, Cause.NO_ANSWER, "the lens did not answer in time")
-        self._note(self._session.apply(Trigger.NO_ANSWER, now_ns))
+        self._lose_answer(now_ns)
+
+    def receive_transaction(self, command: bytes, data: bytes, said: bytes, t_ns: int, end_ns: int) -> None:
+        """Take, as a body, a transaction that a transport has carried out as a whole.
+
+        Args:
+            command: its command.
+            data: the data that the body wrote.
+            said: all that the lens said; less than the whole when it broke off.
+            t_ns: when it began.
+            end_ns: when it ended, or broke off.
+
+        Raises:
+            LocalProtocolError: it has no place in the session as it stands.
+        """
+        self.send(command, t_ns, data)
+        self.data_to_send()
+        self.receive_data(said, end_ns)
+        if self._body is not None:
+            self._lose_answer(end_ns)
+
+    def check(self, message: Message | bytes) -> None:
+        """Raise `LocalProtocolError` if a body's message, or raw command, has no place in the session as it stands."""
+        self._legal_shape(message.command if isinstance(message, Message) else message, message)
 
     def give_up(self, now_ns: int) -> None:
         """Give the lens up, after as many tries as the caller allows: only power-down leads out."""
@@ -244,6 +266,13 @@ class Connection:
             self._finish(exchange.seen())
         if rest:
             self._violate(now_ns, Cause.OUT_OF_TURN, "the lens spoke without being asked", rest)
+
+    def _lose_answer(self, now_ns: int) -> None:
+        """Take note that the lens has not answered, or has stopped answering."""
+        begun = self._body is not None and self._body.heard
+        detail = "the lens fell silent" if begun else "the lens did not answer in time"
+        self._abandon(now_ns, Cause.BROKE_OFF if begun else Cause.NO_ANSWER, detail)
+        self._note(self._session.apply(Trigger.BROKE_OFF if begun else Trigger.NO_ANSWER, now_ns))
 
     def _abandon(self, now_ns: int, cause: Cause, detail: str) -> None:
         exchange, self._body = self._body, None

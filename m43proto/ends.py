@@ -178,7 +178,7 @@ class PinEnd:
         self.watches_falls = asked.watches_falls | self._needs
 
     def _whole_byte(self, value: int, wait: int | _Wait) -> Script[int | None]:
-        """Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
+        """_Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
         self.due_byte, self._carried = value, None
         yield wait
         return self._carried
@@ -221,6 +221,10 @@ class PinBody(PinEnd):
     def done(self) -> bool:
         """Whether its script has ended."""
         return self._script is None
+
+    def begin(self, script: Callable[[PinBody], Script[None]]) -> None:
+        """Take up another script; tell the mount with `Mount.rouse`."""
+        self._start(script(self))
 
     # what scripts are made of
 

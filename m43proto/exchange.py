@@ -88,6 +88,11 @@ class BodyExchange:
         """What is due now."""
         return self._draft.phase
 
+    @property
+    def heard(self) -> bool:
+        """Whether the lens has said anything."""
+        return Phase.COMMAND_SUM in self._draft.parts
+
     def take(self, data: bytes, now_ns: int) -> bytes:
         """Take bytes of the lens; return those behind the end of the transaction.
 

@@ -89,7 +89,15 @@ def _illegal(then: State) -> Transition:
     return Transition(then, Legality.ILLEGAL, Evidence.INFERRED, "BELL")
 
 
-_ON = (State.WAKING, State.INITIALISING, State.READY, State.DRIVING, State.GONE, State.FAILED)
+_ON = (
+    State.WAKING,
+    State.INITIALISING,
+    State.READY,
+    State.DRIVING,
+    State.PASSIVE,
+    State.GONE,
+    State.FAILED,
+)
 
 # fmt: off
 TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
@@ -102,6 +110,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (State.UNSEEN, Trigger.DRIVE):            _ours(State.DRIVING),
     (State.UNSEEN, Trigger.OTHER):            _ours(State.UNSEEN),
     (State.UNSEEN, Trigger.SETTLED):          _ours(State.READY),
+    (State.UNSEEN, Trigger.BROKE_OFF):        _ours(State.UNSEEN),
     (State.UNSEEN, Trigger.NO_ANSWER):        _ours(State.GONE),
     (State.UNSEEN, Trigger.GIVEN_UP):         _ours(State.FAILED),
 
@@ -109,6 +118,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (State.OFF, Trigger.GIVEN_UP):            _ours(State.FAILED),
 
     (State.WAKING, Trigger.WAKE_PULSE):       _shown(State.INITIALISING, "BELL@bb20aad"),
+    (State.WAKING, Trigger.NO_ANSWER):        _ours(State.PASSIVE),
     (State.WAKING, Trigger.STEP):             _untried(State.INITIALISING),
     (State.WAKING, Trigger.LAST_STEP):        _untried(State.INITIALISING),
     (State.WAKING, Trigger.OUT_OF_ORDER):     _untried(State.INITIALISING),
@@ -139,6 +149,10 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (State.DRIVING, Trigger.OTHER):           _untried(State.DRIVING),
     (State.DRIVING, Trigger.SETTLED):         _ours(State.READY),
 
+    (State.PASSIVE, Trigger.WAKE_PULSE):      _ours(State.INITIALISING),
+    (State.PASSIVE, Trigger.NO_ANSWER):       _ours(State.PASSIVE),
+    (State.PASSIVE, Trigger.GIVEN_UP):        _ours(State.FAILED),
+
     (State.GONE, Trigger.POWER_UP):           _ours(State.WAKING),
     (State.GONE, Trigger.WAKE_PULSE):         _ours(State.INITIALISING),
 }
@@ -147,7 +161,12 @@ TRANSITIONS |= {(state, Trigger.POWER_DOWN): _shown(State.OFF, "BELL@bb20aad") f
 TRANSITIONS |= {
     (state, trigger): _ours(then)
     for state in (State.WAKING, State.INITIALISING, State.READY, State.DRIVING, State.GONE)
-    for trigger, then in ((Trigger.NO_ANSWER, State.GONE), (Trigger.GIVEN_UP, State.FAILED))
+    for trigger, then in (
+        (Trigger.BROKE_OFF, state),
+        (Trigger.NO_ANSWER, State.GONE),
+        (Trigger.GIVEN_UP, State.FAILED),
+    )
+    if (state, trigger) not in TRANSITIONS
 }
 TRANSITIONS |= {
     (state, trigger): _illegal(state) for state in State for trigger in Trigger if (state, trigger) not in TRANSITIONS
@@ -241,6 +260,8 @@ class Wait(StrEnum):
     ANSWER = "answer"
     BUSY = "busy"
     COMMAND = "command"
+    DRIVE = "drive"
+    REST = "rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +287,8 @@ TIMEOUTS: dict[Wait, Timeout] = {
     Wait.ANSWER:     Timeout(50_000_000,       "each answer of the lens: an edge of LENS_ACK, a byte",                                       Evidence.PROVISIONAL, "PROJECT"),
     Wait.BUSY:       Timeout(BUSY_SILENCE_NS,  "the end of the work behind a command of shape complete; 0.5 s is known to be accepted",          Evidence.PROVISIONAL, "PROJECT"),
     Wait.COMMAND:    Timeout(50_000_000,       "the rest of a command or block of the body, once it has begun",                              Evidence.PROVISIONAL, "PROJECT"),
+    Wait.DRIVE:      Timeout(5_000_000_000,    "the end of a drive: statuses that agree",                                                    Evidence.PROVISIONAL, "PROJECT"),
+    Wait.REST:       Timeout(500_000_000,      "a lens that stands still short of its target, until the drive counts as stalled",            Evidence.PROVISIONAL, "PROJECT"),
 }
 # fmt: on
 """Every wait has a limit; no public source knows one (specs/7-open-questions.md OQ-10)."""
@@ -277,7 +300,7 @@ _ORDER = tuple(step.request for step in next(iter(DIALECTS.values())).steps)
 
 _MOVES = {"move", "scan"}
 
-_SEEN_BY_BODY_ALONE = {Trigger.NO_ANSWER, Trigger.GIVEN_UP}
+_SEEN_BY_BODY_ALONE = {Trigger.BROKE_OFF, Trigger.NO_ANSWER, Trigger.GIVEN_UP}
 
 SETTLED_POLLS = 3
 """A drive has ended when so many successive statuses agree (provisional).

@@ -16,6 +16,7 @@ class State(StrEnum):
     INITIALISING = "initialising"
     READY = "ready"
     DRIVING = "driving"
+    PASSIVE = "passive"
     GONE = "gone"
     FAILED = "failed"
 
@@ -32,6 +33,7 @@ _STATE_MEANINGS = {
     State.INITIALISING: "The commands of the start-up go over the bus.",
     State.READY: "The start-up is through and the body polls.",
     State.DRIVING: "A drive was sent, and the statuses behind it still change.",
+    State.PASSIVE: "Nothing answers: there is no lens, or one without electronics.",
     State.GONE: "The lens does not answer any more.",
     State.FAILED: "The body has given the lens up; only switching off leads out.",
 }
@@ -49,6 +51,7 @@ class Trigger(StrEnum):
     DRIVE = "drive"
     OTHER = "other"
     SETTLED = "settled"
+    BROKE_OFF = "broke_off"
     NO_ANSWER = "no_answer"
     GIVEN_UP = "given_up"
     POWER_DOWN = "power_down"
@@ -69,6 +72,7 @@ _TRIGGER_MEANINGS = {
     Trigger.DRIVE: "a drive that moves something",
     Trigger.OTHER: "any other message",
     Trigger.SETTLED: "successive statuses agree",
+    Trigger.BROKE_OFF: "the lens falls silent in the middle of a transaction",
     Trigger.NO_ANSWER: "the lens does not answer in time",
     Trigger.GIVEN_UP: "the body has tried often enough",
     Trigger.POWER_DOWN: "SLEEP falls",

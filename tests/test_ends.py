@@ -26,7 +26,9 @@ from m43proto.timing import (
     LensTiming,
     body_timing,
     delays_of,
+    jittery_lens,
     lens_timing,
+    replaced,
     scaled,
 )
 from tests.observing import observed, of
@@ -447,6 +449,13 @@ def test_every_delay_says_what_it_is_and_how_sure() -> None:
             assert cited_sources(delay.source)
 
 
+def test_a_jittery_timing_with_a_delay_changed_goes_on_with_its_draws() -> None:
+    changed = replaced(jittery_lens(1), wake_ns=1_000_000)
+    assert 1_000_000 <= changed.wake_ns <= 1_106_500
+    assert len({changed.ack_ns for _ in range(20)}) > 1
+    assert replaced(LensTiming(), wake_ns=5) == LensTiming(wake_ns=5)
+
+
 def test_scaling_keeps_the_limits() -> None:
     slower = scaled(BodyTiming(), 3)
     assert (slower.byte_ns, slower.busy_limit_ns) == (3 * BodyTiming().byte_ns, BodyTiming().busy_limit_ns)
@@ -507,10 +516,13 @@ def test_the_bell_body_keeps_what_the_public_lens_program_needs(bell: Session) -
     """LENS_ACK high 10 us before CLK; BODY_ACK high 6 us behind the sum; BODY_ACK high 8 us behind LENS_ACK low."""
     rises, falls, drops = edges(bell, LENS_ACK, 1), edges(bell, LENS_ACK, 0), edges(bell, BODY_ACK, 0)
     for event in of(TransactionSeen, bell.events):
+        ends = [0, *(byte.end_ns for byte in event.wire)]
         for index, byte in enumerate(event.wire):
             drop = min(at for at in drops if at > byte.end_ns)
-            if byte.sender == "lens" or index == 0:
-                assert byte.t_ns - max(at for at in rises if at < byte.t_ns) >= 10_000
+            assert byte.t_ns - max(at for at in rises if at < byte.t_ns) >= 10_000, index
+            assert byte.sender == "lens" or byte.t_ns - max(at for at in ends if at < byte.t_ns) >= 22_300 + 10_000, (
+                index
+            )
             if byte.sender == "lens":
                 assert drop - byte.end_ns >= 6_000
     for drop in drops[1:]:

@@ -319,20 +319,25 @@ def test_a_lens_that_does_not_answer_is_gone_when_the_time_is_up() -> None:
     events = list(body.events())
     [broken] = of(TransactionSeen, events)
     assert (broken.command_sum, broken.complete) == (0x48, False)
+    assert [event.cause for event in of(Violation, events)] == [Cause.BROKE_OFF]
+    assert body.states == {Role.BODY: State.READY, Role.LENS: State.READY}
+    body.send(Status.request(), 60_000_000)
+    body.handle_timeout(60_000_000 + TIMEOUTS[Wait.ANSWER].limit_ns)
+    events = list(body.events())
     assert [event.cause for event in of(Violation, events)] == [Cause.NO_ANSWER]
     assert body.states == {Role.BODY: State.GONE, Role.LENS: State.READY}
     assert body.next_timeout() is None
-    body.handle_timeout(70_000_000)
+    body.handle_timeout(200_000_000)
     assert list(body.events()) == []
 
 
-def test_a_lens_that_gives_no_wake_pulse_is_gone() -> None:
+def test_a_lens_that_gives_no_wake_pulse_is_passive() -> None:
     body = Connection(Role.BODY)
     body.receive_pin_event(PinEvent.POWER_UP, 5)
     due_ns = body.next_timeout()
     assert due_ns == 5 + TIMEOUTS[Wait.WAKE_PULSE].limit_ns
     body.handle_timeout(due_ns)
-    assert body.states[Role.BODY] is State.GONE
+    assert body.states[Role.BODY] is State.PASSIVE
     assert of(Violation, body.events()) == []
     body.receive_pin_event(PinEvent.POWER_DOWN, due_ns + 1)
     assert body.states[Role.BODY] is State.OFF
@@ -372,6 +377,26 @@ def test_a_message_with_a_wrong_sum_changes_no_state() -> None:
         body.receive_data(b"\x4c\x1f\x00" + STATUS_BLOCK + bytes([sum(STATUS_BLOCK) % 256]), 5)
     assert all(not event.command_sum_ok for event in of(TransactionSeen, body.events()))
     assert body.states[Role.BODY] is State.DRIVING
+
+
+def test_a_transaction_that_a_transport_has_carried_is_taken_as_a_whole() -> None:
+    body = Connection(Role.BODY)
+    with pytest.raises(LocalProtocolError):
+        body.check(Status.request())
+    started(body)
+    body.check(APERTURE)
+    body.check(Status.request())
+    said = b"\x48\x1f\x00" + STATUS_BLOCK + bytes([sum(STATUS_BLOCK) % 256])
+    body.receive_transaction(Status.request(), b"", said, 5, 9)
+    body.receive_transaction(APERTURE.command, APERTURE.block, b"\xe0" + bytes([sum(APERTURE.block) % 256]), 10, 19)
+    [poll, drive] = of(TransactionSeen, body.events())
+    assert (poll.t_ns, poll.end_ns, poll.complete, poll.sums_ok) == (5, 9, True, True)
+    assert (drive.t_ns, drive.end_ns, drive.complete, drive.sums_ok) == (10, 19, True, True)
+    body.receive_transaction(Status.request(), b"", said[:9], 20, 30)
+    assert [event.cause for event in of(Violation, body.events())] == [Cause.BROKE_OFF]
+    body.receive_transaction(Status.request(), b"", b"", 40, 50)
+    assert [event.cause for event in of(Violation, body.events())] == [Cause.NO_ANSWER]
+    assert body.states[Role.BODY] is State.GONE
 
 
 def test_bytes_out_of_turn_are_violations() -> None:

@@ -13,9 +13,10 @@ from tests.virtualtime import DeadlockError, run
 def test_a_day_takes_no_time() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
+        began = loop.time()
         for _ in range(24):
             await asyncio.sleep(3600)
-        return loop.time()
+        return loop.time() - began
 
     began = time.perf_counter()
     assert run(main()) == pytest.approx(86_400, abs=1e-6)
@@ -25,10 +26,11 @@ def test_a_day_takes_no_time() -> None:
 def test_limits_end_when_they_should() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
+        began = loop.time()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.25):
                 await asyncio.sleep(1)
-        return loop.time()
+        return loop.time() - began
 
     assert run(main()) == pytest.approx(0.25, abs=1e-6)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Coroutine, Mapping
 
-__all__ = ["DeadlockError", "VirtualTimeLoop", "run"]
+__all__ = ["DeadlockError", "VirtualLoop", "run"]
 
 _T = TypeVar("_T")
 
@@ -23,7 +23,7 @@ class DeadlockError(AssertionError):
 class _Jumping(selectors.DefaultSelector):
     """Where the real selector would wait, the loop's time jumps."""
 
-    loop: VirtualTimeLoop
+    loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -35,11 +35,12 @@ class _Jumping(selectors.DefaultSelector):
         return ready
 
 
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop that is never late; see `run`.
 
     Attributes:
-        now_s: its time, in seconds from its start.
+        now_s: its time in seconds; it begins at 1000.
+        steps: how often it has gone round.
         problems: what was given to the exception handler.
     """
 
@@ -48,7 +49,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, seed: int | None = None) -> None:
         selector = _Jumping()
         selector.loop = self
-        self.now_s = 0.0
+        self.now_s = 1000.0
+        self.steps = 0
         self.problems: list[Mapping[str, Any]] = []
         self._draws = None if seed is None else random.Random(seed)
         super().__init__(selector)
@@ -58,6 +60,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self.now_s
 
     def _run_once(self) -> None:
+        self.steps += 1
         if self._draws is not None:
             self._shuffle(self._draws)
         super()._run_once()  # type: ignore[misc]  # typeshed leaves it out
@@ -86,10 +89,10 @@ def run(main: Coroutine[Any, Any, _T], *, seed: int | None = None) -> _T:
         DeadlockError: nothing would ever happen again.
         AssertionError: tasks were left running, or an exception had no taker.
     """
-    loops: list[VirtualTimeLoop] = []
+    loops: list[VirtualLoop] = []
 
-    def factory() -> VirtualTimeLoop:
-        loops.append(VirtualTimeLoop(seed))
+    def factory() -> VirtualLoop:
+        loops.append(VirtualLoop(seed))
         return loops[0]
 
     async def watched() -> _T:
