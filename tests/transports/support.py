@@ -87,9 +87,9 @@ class Terminal:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(5):
             while len(data) < size:
-                ready = loop.create_future()
-                loop.add_reader(self.master, lambda ready=ready: ready.done() or ready.set_result(None))
-                await ready
+                ready = asyncio.Event()
+                loop.add_reader(self.master, ready.set)
+                await ready.wait()
                 loop.remove_reader(self.master)
                 data += os.read(self.master, size - len(data))
         return data

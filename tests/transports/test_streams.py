@@ -242,6 +242,11 @@ async def test_a_connection(threads: bool) -> None:
         assert len(ear.errors) == 1
 
 
+def write_often(stream: ByteStream, count: int) -> None:
+    for _ in range(count):
+        stream.write(LONG)
+
+
 async def test_a_connection_that_nobody_reads() -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server, Latency() as latency:
         stream, ear = await open_tcp("127.0.0.1", server.getsockname()[1]), Ear()
@@ -249,8 +254,7 @@ async def test_a_connection_that_nobody_reads() -> None:
         peer, _ = server.accept()
         with contextlib.closing(peer):
             with pytest.raises(StreamFullError):
-                for _ in range(1000):
-                    stream.write(LONG)
+                write_often(stream, 1000)
             with pytest.raises(TransportTimeoutError):
                 await stream.drain(0.1)
             await stream.close(0.1)
@@ -260,9 +264,7 @@ async def test_a_connection_that_nobody_reads() -> None:
 async def test_nobody_at_an_address() -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    with pytest.raises(
-        TransportError, match=rf"^127\.0\.0\.1:{port}: cannot connect \(.*refused.*is the bridge running"
-    ):
+    with pytest.raises(TransportError, match=rf"^127\.0\.0\.1:{port}: cannot connect \(Connection refused\); is the"):
         await open_tcp("127.0.0.1", port)
     with pytest.raises(TransportError, match="cannot connect"):
         await open_tcp("no-such-host.invalid", 1)

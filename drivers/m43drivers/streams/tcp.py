@@ -45,7 +45,7 @@ async def open_tcp(host: str, port: int, *, threads: bool = os.name != "posix") 
     except TimeoutError:
         raise TransportError(f"{name}: no answer within {CONNECT_S:g} s; is the address right?") from None
     except OSError as error:
-        raise TransportError(f"{name}: cannot connect ({error.strerror or error}); is the bridge running?") from None
+        raise TransportError(f"{name}: cannot connect ({_reason(error)}); is the bridge running?") from None
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if threads:
         return ThreadedStream(name, _SocketPort(connection))
@@ -72,6 +72,11 @@ async def _connected_to(connection: socket.socket, address: Any) -> socket.socke
         connection.close()
         raise
     return connection
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words; asyncio puts the address in their place, and names have numbers of their own."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 class _SocketPort:
