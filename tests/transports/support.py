@@ -103,14 +103,15 @@ class Latency:
     def __init__(self) -> None:
         self.worst_s = 0.0
 
-    def __enter__(self) -> Latency:
+    async def __aenter__(self) -> Latency:
         self._task = asyncio.create_task(self._tick())
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._task.cancel()
+        await asyncio.wait([self._task])
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -76,30 +76,32 @@ async def test_long_writes_go_in_parts_and_in_order(threads: bool) -> None:
 
 async def test_a_peer_that_reads_nothing_costs_nothing() -> None:
     """The bar that stock pyserial misses: with it, the loop spins for ever in the first write that does not fit."""
-    with Terminal() as terminal, Latency() as latency:
-        stream, _ = await opened(terminal)
-        stream.write(LONG)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(TransportTimeoutError, match="did not take"):
-            await stream.drain(0.2)
-        assert asyncio.get_running_loop().time() - began < 0.25
-        held = stream.unsent
-        with pytest.raises(StreamFullError, match=f"{held} bytes wait"):
-            stream.write(bytes(MOST_UNSENT - held + 1))
-        assert stream.unsent == held
-        began = asyncio.get_running_loop().time()
-        await stream.close(0.2)
-        assert asyncio.get_running_loop().time() - began < 0.25
+    with Terminal() as terminal:
+        async with Latency() as latency:
+            stream, _ = await opened(terminal)
+            stream.write(LONG)
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(TransportTimeoutError, match="did not take"):
+                await stream.drain(0.2)
+            assert asyncio.get_running_loop().time() - began < 0.25
+            held = stream.unsent
+            with pytest.raises(StreamFullError, match=f"{held} bytes wait"):
+                stream.write(bytes(MOST_UNSENT - held + 1))
+            assert stream.unsent == held
+            began = asyncio.get_running_loop().time()
+            await stream.close(0.2)
+            assert asyncio.get_running_loop().time() - began < 0.25
     assert latency.worst_s < 0.02
 
 
 async def test_threads_keep_the_loop_free_of_a_peer_that_reads_nothing() -> None:
-    with Terminal() as terminal, Latency() as latency:
-        stream, _ = await opened(terminal, threads=True)
-        stream.write(LONG)
-        with pytest.raises(TransportTimeoutError):
-            await stream.drain(0.1)
-        await stream.close(0.1)
+    with Terminal() as terminal:
+        async with Latency() as latency:
+            stream, _ = await opened(terminal, threads=True)
+            stream.write(LONG)
+            with pytest.raises(TransportTimeoutError):
+                await stream.drain(0.1)
+            await stream.close(0.1)
     assert latency.worst_s < 0.05
 
 
@@ -248,16 +250,17 @@ def write_often(stream: ByteStream, count: int) -> None:
 
 
 async def test_a_connection_that_nobody_reads() -> None:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server, Latency() as latency:
-        stream, ear = await open_tcp("127.0.0.1", server.getsockname()[1]), Ear()
-        stream.start(ear.take, ear.lost)
-        peer, _ = server.accept()
-        with contextlib.closing(peer):
-            with pytest.raises(StreamFullError):
-                write_often(stream, 1000)
-            with pytest.raises(TransportTimeoutError):
-                await stream.drain(0.1)
-            await stream.close(0.1)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        async with Latency() as latency:
+            stream, ear = await open_tcp("127.0.0.1", server.getsockname()[1]), Ear()
+            stream.start(ear.take, ear.lost)
+            peer, _ = server.accept()
+            with contextlib.closing(peer):
+                with pytest.raises(StreamFullError):
+                    write_often(stream, 1000)
+                with pytest.raises(TransportTimeoutError):
+                    await stream.drain(0.1)
+                await stream.close(0.1)
     assert latency.worst_s < 0.02
 
 
