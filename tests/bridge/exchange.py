@@ -65,7 +65,7 @@ def run(seed, count):
             for _ in range(next(drawn) % 6):
                 contacts.t_us = max(contacts.t_us, desk.next_us())
                 desk.step()
-        print(number, desk.take(100_000).hex())
+        print(number, list(desk.take(100_000)))
 
 
 run(1, 400)
