@@ -12,10 +12,10 @@ from m43drivers.lines import lines_by_name
 from m43drivers.observe import observe
 from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.profiles import PROFILES
-from m43proto.ends import PinBody, PinLens, Script
+from m43proto.ends import NEVER, PinBody, PinLens, Script
 from m43proto.events import ByteSeen, PinEventSeen, TransactionSeen
 from m43proto.messages import PUBLIC
-from m43proto.mount import NEVER, Mount
+from m43proto.mount import Mount
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS
 from tests.observing import observed, of
 
