@@ -415,15 +415,36 @@ class PinBody(PinEnd):
 class Answer:
     """What a lens says to a command.
 
+    The errors are what a lens that cannot reckon adds to the right figure; sums wrap at a byte, the length at a word.
+
     Attributes:
         block: the data that it sends, for a command of shape read.
         status: the status byte, for a command of shape complete.
         busy_ns: how long it works before that.
+        command_sum_error: added to the sum of the command.
+        data_sum_error: added to the sum of the block, whoever sent that.
+        length_error: added to the length word of the block that it sends.
     """
 
     block: bytes = b""
     status: int = 0
     busy_ns: int = 0
+    command_sum_error: int = 0
+    data_sum_error: int = 0
+    length_error: int = 0
+
+    def command_sum(self, command: bytes) -> bytes:
+        """Return the byte that it sends for a command."""
+        return bytes([(wire_sum(command) + self.command_sum_error) & 0xFF])
+
+    def data_sum(self, data: bytes) -> bytes:
+        """Return the byte that it sends for the data of a block."""
+        return bytes([(wire_sum(data) + self.data_sum_error) & 0xFF])
+
+    def wire_block(self) -> bytes:
+        """Return the whole block that it sends: length, data and sum."""
+        length = (len(self.block) + 1 + self.length_error) & 0xFFFF
+        return length.to_bytes(LENGTH_SIZE, "little") + self.block + self.data_sum(self.block)
 
 
 class Glass(Protocol):
@@ -490,7 +511,7 @@ class PinLens(PinEnd):
         if command is None:
             return False
         answer = self._glass.answer(command, self.now_ns)
-        if not (yield from self._say(bytes([wire_sum(command)]))):
+        if not (yield from self._say(answer.command_sum(command))):
             return False
         shape = self._shape_of(command)
         return shape is None or (yield from self._follow(command, shape, answer))
@@ -502,18 +523,17 @@ class PinLens(PinEnd):
             yield from self._work(answer.busy_ns)
             return (yield from self._say(bytes([answer.status])))
         if SHAPES[shape].block_sender is Role.LENS:
-            length = (len(answer.block) + 1).to_bytes(LENGTH_SIZE, "little")
-            return (yield from self._say(length + answer.block + bytes([wire_sum(answer.block)]), first=False))
+            return (yield from self._say(answer.wire_block(), first=False))
         if SHAPES[shape].block_sender is Role.BODY:
-            return (yield from self._take_block(command))
+            return (yield from self._take_block(command, answer))
         return True
 
-    def _take_block(self, command: bytes) -> Script[bool]:
+    def _take_block(self, command: bytes, answer: Answer) -> Script[bool]:
         block = yield from self._hear(None)
         if block is None:
             return False
         data = block[LENGTH_SIZE:]
-        if not (yield from self._say(bytes([wire_sum(data)]))):
+        if not (yield from self._say(answer.data_sum(data))):
             return False
         self._glass.take(command, data, self.now_ns)
         return True

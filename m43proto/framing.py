@@ -22,7 +22,7 @@ from m43proto.turns import TURNS, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BUSY_SILENCE_NS", "SILENCE_NS", "Framer", "nothing_for"]
+__all__ = ["ANSWER_NS", "BUSY_SILENCE_NS", "SILENCE_NS", "Framer", "nothing_for"]
 
 SILENCE_NS = 100_000_000
 """A transaction that says nothing for longer than this has broken off (ns; provisional).
@@ -33,12 +33,23 @@ The longest pause inside a transaction that any source shows is 0.25 ms, apart f
 BUSY_SILENCE_NS = 2_000_000_000
 """The same for a lens that is busy before its status byte (ns; provisional); 0.5 s is known to be accepted (BELL)."""
 
+ANSWER_NS = 20_000_000
+"""An attention that the body ends after longer than this, unanswered, was given up (ns; provisional).
+
+Lenses answer within 11 us wherever a source shows it, and a body program still waits after 1 ms (SIM).
+"""
+
 NO_ROOM = "a block of length 0 has no room for its sum"
 
 
 def nothing_for(silence_ns: int) -> str:
     """Return a clause on a silence."""
     return f"nothing followed for {silence_ns / 1e6:.0f} ms"
+
+
+def _given_up(burst: Burst) -> bool:
+    """Tell whether the body waited for the lens in vain, and then ended the burst."""
+    return burst.ended and not burst.answered and burst.end_ns - burst.t_ns > ANSWER_NS
 
 
 def _values(wire: Sequence[ByteSeen]) -> bytes:
@@ -140,7 +151,9 @@ class Framer:
 
     def _take_empty(self, burst: Burst) -> None:
         draft = self._draft
-        if draft is not None:
+        if draft is not None and _given_up(burst):
+            self._give_up(draft, Cause.BROKE_OFF, f"the lens did not answer, in {draft.phase}")
+        elif draft is not None:
             self._note_pulse(burst, draft)
         elif burst.pulse_ns is not None:
             self._events.append(PinEventSeen(*burst.pulse_ns, PinEvent.WAKE_PULSE))
@@ -150,8 +163,9 @@ class Framer:
     def _take_attention(self, burst: Burst) -> None:
         """Take an attention behind which nothing was said: too short a one means nothing."""
         end_ns = burst.end_ns
-        if end_ns - burst.t_ns <= SILENCE_NS:
+        if not _given_up(burst) and end_ns - burst.t_ns <= SILENCE_NS:
             return
+        self._resynchronise()
         cause = Cause.BROKE_OFF if burst.answered else Cause.NO_ANSWER
         self._events.append(Violation(burst.t_ns, end_ns, cause, nothing_for(end_ns - burst.t_ns), b""))
 

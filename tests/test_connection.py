@@ -656,6 +656,42 @@ def test_a_body_that_hangs_in_its_attention_is_a_violation(answered: bool, cause
     assert findings(observed(waveform.changes, end_ns=waveform.now_ns + 50_000_000)) == []
 
 
+@pytest.mark.parametrize(("high_ns", "causes"), [(10_000_000, []), (30_000_000, [Cause.NO_ANSWER])])
+def test_an_attention_that_the_body_gives_up_unanswered_is_a_violation(high_ns: int, causes: list[Cause]) -> None:
+    waveform = drawn(IDENTIFY)
+    waveform.step(BODY_ACK, 1)
+    waveform.wait(high_ns)
+    waveform.step(BODY_ACK, 0)
+    waveform.transaction(POLL)
+    events = observed(waveform.changes)
+    assert [event.cause for event in of(Violation, events)] == causes
+    assert whole(events) == truth(waveform)
+    unseen = observed(waveform.changes, lines=tuple(line for line in LINES if line is not Line.LENS_ACK))
+    assert findings(unseen) == []
+
+
+def test_a_lens_that_is_gone_in_mid_transaction_breaks_it_off_and_answers_no_more() -> None:
+    waveform = drawn(IDENTIFY)
+    for bits in (bytes.fromhex("c1800106"), b""):
+        waveform.step(BODY_ACK, 1)
+        for value in bits:
+            waveform.byte(Role.BODY, value)
+        waveform.wait(50_000_000)
+        waveform.step(BODY_ACK, 0)
+        waveform.idle()
+    waveform.step(BODY_ACK, 1)
+    waveform.byte(Role.BODY, 0xC1)
+    waveform.step(BODY_ACK, 0)
+    waveform.idle()
+    waveform.step(BODY_ACK, 1)
+    waveform.wait(50_000_000)
+    waveform.step(BODY_ACK, 0)
+    violations = of(Violation, observed(waveform.changes))
+    assert [event.cause for event in violations] == [Cause.BROKE_OFF, Cause.NO_ANSWER]
+    assert violations[0].detail == "the lens did not answer, in command sum"
+    assert [event.t_ns for event in violations] == sorted(event.t_ns for event in violations)
+
+
 def test_without_ack_lines_a_start_in_mid_traffic_hunts_for_a_command() -> None:
     waveform = drawn(POLL, IDENTIFY, DRIVE, power=False)
     cut = next(i for i, (t_ns, _) in enumerate(waveform.changes) if t_ns > waveform.sent[6].end_ns)

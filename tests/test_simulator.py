@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from m43drivers.simulator.faults import FAULTS
 from m43drivers.simulator.lens import LENS_DATA_SIZE, SimulatedLens
 from m43drivers.simulator.lockstep import Lockstep, LockstepError
-from m43drivers.simulator.mechanics import Motion, Motor
 from m43drivers.simulator.profiles import PROFILES, Profile, ProfileError, from_lens, profile_named
 from m43proto.encodings import F_NUMBER
 from m43proto.ends import PinBody, PinLens, Script
@@ -35,76 +33,6 @@ HOUR_NS = 3_600 * SECOND
 OLYMPUS = PROFILES["olympus-14-42"]
 
 every_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-
-
-# mechanics
-
-
-@given(
-    start=st.floats(-1_000, 1_000),
-    target=st.floats(-1_000, 1_000),
-    speed=st.floats(10, 5_000),
-    acceleration=st.floats(100, 100_000),
-    shares=st.lists(st.floats(-0.2, 1.2), min_size=2, max_size=2),
-)
-def test_a_motion_goes_from_start_to_target_and_keeps_its_speed(
-    start: float, target: float, speed: float, acceleration: float, shares: list[float]
-) -> None:
-    motion = Motion(start, target, 7 * SECOND, speed, acceleration)
-    early, late = (round(7 * SECOND + share * motion.duration_s * SECOND) for share in sorted(shares))
-    low, high = sorted((start, target))
-    assert low - 1e-6 <= motion.at(early) <= high + 1e-6
-    assert motion.at(0) == start
-    assert motion.at(7 * SECOND + round((motion.duration_s + 1) * SECOND)) == target
-    gone = (motion.at(late) - motion.at(early)) * (1 if target >= start else -1)
-    assert -1e-6 <= gone <= (late - early) / SECOND * speed + 1e-3
-
-
-def test_a_long_motion_takes_its_ramps_and_its_run() -> None:
-    motion = Motion(0, 1_000, 0, 1_000, 10_000)
-    assert motion.duration_s == pytest.approx(1.1)
-    assert motion.at(50_000_000) == pytest.approx(12.5)
-    assert motion.at(550_000_000) == pytest.approx(500)
-    assert motion.at(1_050_000_000) == pytest.approx(987.5)
-    assert not motion.done(1_099_000_000)
-    assert motion.done(1_100_000_001)
-
-
-def motor(backlash: float = 0.0) -> Motor:
-    return Motor.resting(0, -100, 500, speed=1_000, acceleration=50_000, backlash=backlash)
-
-
-def test_a_motor_stops_at_its_end_stops() -> None:
-    turned = motor()
-    turned.drive(9_999, 0)
-    assert turned.position(10 * SECOND) == 500
-    turned.drive(-9_999, 10 * SECOND)
-    assert turned.position(20 * SECOND) == -100
-
-
-def test_a_motor_arrives_whatever_its_backlash_and_stands_still_while_it_takes_it_up() -> None:
-    turned = motor(backlash=20)
-    now_ns = 0
-    for target in (300, 100, 100, 400, -50):
-        before = turned.position(now_ns)
-        turned.drive(target, now_ns)
-        assert turned.position(now_ns) == before
-        assert turned.moving(now_ns) == (target != before)
-        if target != before:
-            assert turned.position(now_ns + 5_000_000) == pytest.approx(before, abs=0.7)
-        now_ns += 10 * SECOND
-        assert turned.position(now_ns) == target
-        assert not turned.moving(now_ns)
-
-
-def test_a_motor_told_anew_on_its_way_starts_from_where_it_is() -> None:
-    turned = motor(backlash=5)
-    turned.drive(500, 0)
-    here = turned.position(200_000_000)
-    assert 0 < here < 500
-    turned.drive(0, 200_000_000)
-    assert turned.position(200_000_000) == here
-    assert turned.position(20 * SECOND) == 0
 
 
 # the lens
@@ -275,9 +203,10 @@ def test_a_lens_in_lockstep_does_what_it_does_at_home() -> None:
     assert positions[-1] > 40
 
 
-def test_the_command_talks_the_line_protocol() -> None:
+def polled_over_the_line_protocol(*options: str) -> list[TransactionSeen | None]:
+    """Poll a lens that the real program simulates."""
     with subprocess.Popen(
-        [sys.executable, "-m", "m43tools", "simulate", "lens", "--stdio"],
+        [sys.executable, "-m", "m43tools", "simulate", "lens", *options, "--stdio"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -295,7 +224,22 @@ def test_the_command_talks_the_line_protocol() -> None:
         caller(PinBody(BODY_TIMINGS["bell_body"], polling(results), PUBLIC.shape_of), ask)
         asked.close()
         assert running.wait(timeout=20) == 0
+    return results
+
+
+def test_the_command_talks_the_line_protocol() -> None:
+    results = polled_over_the_line_protocol()
     assert [one.complete and one.sums_ok for one in results if one] == [True] * (5 + FRAMES)
+
+
+def test_the_command_simulates_any_lens_and_its_faults() -> None:
+    results = polled_over_the_line_protocol(
+        "--profile", "lens:2-14-10", "--fault", "wrong_command_sum@3", "--fault", "lost_bit@5"
+    )
+    assert [one.complete and one.sums_ok for one in results if one] == [True, True, False, True, False] + [True] * 5
+    identity = results[3]
+    assert identity is not None
+    assert identity.data[:4].hex() == "02001410"
 
 
 def test_the_example_of_the_spec_is_what_happens() -> None:
@@ -354,6 +298,9 @@ def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no lens profile is called nikon" in run("--profile", "nikon", "--stdio").err
     assert "Missing option '--stdio'" in run().err
     assert run("--stdio", "--timing", "odd").code == 2
+    assert run("--stdio", "--fault", "lost_bits").code == 2
+    assert run("--stdio", "--fault", "lost_bits").err.startswith("m43: no fault is called lost_bits; faults: wrong_")
     shown = run("--help")
     assert shown.code == 0
     assert "panasonic-pz-14-42" in shown.out
+    assert all(name in shown.out for name in FAULTS)

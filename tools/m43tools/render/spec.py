@@ -1,10 +1,12 @@
-"""The message, pin and turn tables -> the tables of the written spec, between the markers in ``specs/*.md``."""
+"""The tables of the code -> the tables of the written spec, between the markers in ``specs/*.md``."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from m43drivers.simulator.faults import FAULTS
+from m43drivers.simulator.profiles import PROFILES
 from m43proto.errors import M43Error
 from m43proto.evidence import SOURCES, Evidence
 from m43proto.messages import PROVISIONAL, PUBLIC
@@ -14,8 +16,10 @@ from m43proto.shapes import COMMAND_SIZE, SHAPES
 from m43proto.turns import TURNS, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from m43drivers.simulator.faults import Fault
+    from m43drivers.simulator.profiles import Profile
     from m43proto.schema import Field, Message, MessageSpec
 
 __all__ = ["MarkerError", "filled"]
@@ -161,6 +165,41 @@ def _field_row(field: Field) -> tuple[str, ...]:
     )
 
 
+def _faults_table() -> str:
+    return _markdown(
+        ("fault", "kind", "what the lens does wrong", "what `m43 sniff` shows", "without `@N`"),
+        [(f"`{row.name}`", row.kind, row.doc, row.shown, _where(row)) for row in FAULTS.values()],
+    )
+
+
+def _where(fault: Fault) -> str:
+    """Return where a fault strikes when nobody says."""
+    if fault.at is None:
+        return "always; `@N`: from there on" if fault.lasting else "always; `@N`: only there"
+    return f"{fault.unit} {fault.at}{', and from there on' if fault.lasting else ''}"
+
+
+def _profiles_table() -> str:
+    return _markdown(
+        ("profile", "lens", "identity", "what is special", "what is made up"),
+        [
+            (f"`{row.name}`", row.lens.name, row.lens.id_text, ", ".join(_special(row)) or "-", row.synthetic)
+            for row in PROFILES.values()
+        ],
+    )
+
+
+def _special(profile: Profile) -> Iterator[str]:
+    if not profile.zoom_steps:
+        yield "prime"
+    if profile.power_zoom:
+        yield "power zoom"
+    if profile.stabilisation is not None:
+        yield "stabilised"
+    if profile.adapter:
+        yield "Four Thirds, on an adapter"
+
+
 _WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
 
 _TABLES: dict[str, Callable[[], str]] = {
@@ -169,6 +208,8 @@ _TABLES: dict[str, Callable[[], str]] = {
     "shapes": _shape_table,
     "turns": _turn_table,
     "messages": _messages_table,
+    "faults": _faults_table,
+    "profiles": _profiles_table,
 }
 
 
