@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from m43proto.checksum import wire_sum
 from m43proto.drafts import Draft
@@ -178,7 +178,7 @@ class PinEnd:
         self.watches_falls = asked.watches_falls | self._needs
 
     def _whole_byte(self, value: int, wait: int | _Wait) -> Script[int | None]:
-        """Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
+        """_Wait for a byte as a whole; return it, or None when it must go over the lines bit by bit."""
         self.due_byte, self._carried = value, None
         yield wait
         return self._carried
@@ -469,6 +469,8 @@ class PinLens(PinEnd):
     """
 
     role = Role.LENS
+    takes_whole_bytes: ClassVar[bool] = True
+    """Whether a mount may carry whole bytes to and from it; a lens that must see every edge says no."""
 
     def __init__(self, timing: LensTiming, glass: Glass, shape_of: Callable[[bytes], Shape | None]) -> None:
         super().__init__(_LENS_ACK, 0)

@@ -5,12 +5,13 @@
     M43Error                    everything that m43proto, m43drivers and m43tools raise on purpose
     ├── DeclarationError        a message, catalogue or table is declared wrongly (also a ValueError)
     ├── DecodeError             bytes do not fit the layout they are read by (also a ValueError)
-    └── EncodeError             a value does not fit the wire (also a ValueError)
+    ├── EncodeError             a value does not fit the wire (also a ValueError)
+    └── LocalProtocolError      an end wants to say what has no place in its session
 
 Errors of libraries (construct above all) never leave the room that called them.
 """
 
-__all__ = ["DeclarationError", "DecodeError", "EncodeError", "M43Error"]
+__all__ = ["DeclarationError", "DecodeError", "EncodeError", "LocalProtocolError", "M43Error"]
 
 
 class M43Error(Exception):
@@ -37,3 +38,7 @@ class DecodeError(M43Error, ValueError):
 
 class EncodeError(M43Error, ValueError):
     """A value does not fit the wire field it is meant for; the text names field, value and range."""
+
+
+class LocalProtocolError(M43Error):
+    """An end wants to say what has no place in the session as it stands; nothing has been sent."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from m43proto.pins import Role
     from m43proto.schema import Message
     from m43proto.shapes import Shape
+    from m43proto.states import State, Trigger
 
 __all__ = [
     "ByteSeen",
@@ -28,6 +29,8 @@ __all__ = [
     "MessageSeen",
     "PinEvent",
     "PinEventSeen",
+    "RequestSeen",
+    "StateChanged",
     "TransactionSeen",
     "Violation",
 ]
@@ -226,4 +229,53 @@ class FragmentSeen:
     data: bytes
 
 
-Event: TypeAlias = ByteSeen | TransactionSeen | MessageSeen | PinEventSeen | Violation | FragmentSeen
+@dataclass(frozen=True, slots=True)
+class RequestSeen:
+    """A lens has taken a command that asks it for a block or for a status byte.
+
+    Attributes:
+        t_ns: when.
+        command: the four command bytes.
+        shape: what the body waits for.
+        kind: the message class, or None for an unknown opcode.
+    """
+
+    t_ns: int
+    command: bytes
+    shape: Shape
+    kind: type[Message] | None
+
+    @property
+    def end_ns(self) -> int:
+        """The same moment."""
+        return self.t_ns
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The session is in another state for one of its roles.
+
+    Attributes:
+        t_ns: when.
+        role: whose state.
+        before: the state that it left.
+        after: the state that it is in.
+        trigger: why.
+    """
+
+    t_ns: int
+    role: Role
+    before: State
+    after: State
+    trigger: Trigger
+
+    @property
+    def end_ns(self) -> int:
+        """The same moment."""
+        return self.t_ns
+
+
+Event: TypeAlias = (
+    ByteSeen | TransactionSeen | MessageSeen | PinEventSeen | Violation | FragmentSeen | RequestSeen | StateChanged
+)
+"""What a connection reports; `RequestSeen` and `StateChanged` only to an end, not to an observer."""

@@ -127,7 +127,7 @@ def _pair(ends: tuple[PinEnd, ...]) -> tuple[PinBody, PinLens] | None:
     if len(ends) != 2 or len(bodies) != len(lenses):
         return None
     [body], [lens] = bodies, lenses
-    body.in_whole_bytes = body.timing.steady and lens.timing.steady
+    body.in_whole_bytes = lens.takes_whole_bytes and body.timing.steady and lens.timing.steady
     return body, lens
 
 

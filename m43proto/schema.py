@@ -247,6 +247,11 @@ class Message:
         return self._part(Part.BLOCK)
 
     @property
+    def answer(self) -> bytes:
+        """What the lens says of it behind the sum of the command: the data of its block, or its status byte."""
+        return self._part(Part.STATUS) if SHAPES[self.spec.shape].has_status else self._part(Part.BLOCK)
+
+    @property
     def values(self) -> dict[str, object]:
         """The fields by name, in wire order."""
         return {field.name: getattr(self, field.name) for field in self.spec.fields}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from m43proto.events import StateChanged
 from m43proto.evidence import Evidence
 from m43proto.framing import BUSY_SILENCE_NS
 from m43proto.messages import (
@@ -25,6 +26,7 @@ from m43proto.messages import (
     Status,
 )
 from m43proto.pins import Role
+from m43proto.states import State, Trigger
 
 if TYPE_CHECKING:
     from m43proto.schema import Message
@@ -38,81 +40,11 @@ __all__ = [
     "DriveWatch",
     "Legality",
     "Session",
-    "State",
     "Step",
     "Timeout",
     "Transition",
-    "Trigger",
     "Wait",
 ]
-
-
-class State(StrEnum):
-    """Where a session is."""
-
-    UNSEEN = "unseen"
-    OFF = "off"
-    WAKING = "waking"
-    INITIALISING = "initialising"
-    READY = "ready"
-    DRIVING = "driving"
-    GONE = "gone"
-    FAILED = "failed"
-
-    @property
-    def meaning(self) -> str:
-        """One sentence for the reader."""
-        return _STATE_MEANINGS[self]
-
-
-_STATE_MEANINGS = {
-    State.UNSEEN: "The traffic was joined in its middle; nobody knows what was before.",
-    State.OFF: "SLEEP is low.",
-    State.WAKING: "SLEEP has risen and the wake pulse is awaited.",
-    State.INITIALISING: "The commands of the start-up go over the bus.",
-    State.READY: "The start-up is through and the body polls.",
-    State.DRIVING: "A drive was sent, and the statuses behind it still change.",
-    State.GONE: "The lens does not answer any more.",
-    State.FAILED: "The body has given the lens up; only switching off leads out.",
-}
-
-
-class Trigger(StrEnum):
-    """What can lead from one state to another."""
-
-    POWER_UP = "power_up"
-    WAKE_PULSE = "wake_pulse"
-    STEP = "step"
-    LAST_STEP = "last_step"
-    OUT_OF_ORDER = "out_of_order"
-    POLL = "poll"
-    DRIVE = "drive"
-    OTHER = "other"
-    SETTLED = "settled"
-    NO_ANSWER = "no_answer"
-    GIVEN_UP = "given_up"
-    POWER_DOWN = "power_down"
-
-    @property
-    def meaning(self) -> str:
-        """One clause for the reader."""
-        return _TRIGGER_MEANINGS[self]
-
-
-_TRIGGER_MEANINGS = {
-    Trigger.POWER_UP: "SLEEP rises",
-    Trigger.WAKE_PULSE: "the lens gives its wake pulse",
-    Trigger.STEP: "a message of the start-up, in its order, but the last",
-    Trigger.LAST_STEP: "the last message of the start-up",
-    Trigger.OUT_OF_ORDER: "a message of the start-up out of its order",
-    Trigger.POLL: "a status message outside the start-up's order",
-    Trigger.DRIVE: "a drive that moves something",
-    Trigger.OTHER: "any other message",
-    Trigger.SETTLED: "successive statuses agree",
-    Trigger.NO_ANSWER: "the lens does not answer in time",
-    Trigger.GIVEN_UP: "the body has tried often enough",
-    Trigger.POWER_DOWN: "SLEEP falls",
-}
 
 
 class Legality(StrEnum):
@@ -157,7 +89,15 @@ def _illegal(then: State) -> Transition:
     return Transition(then, Legality.ILLEGAL, Evidence.INFERRED, "BELL")
 
 
-_ON = (State.WAKING, State.INITIALISING, State.READY, State.DRIVING, State.GONE, State.FAILED)
+_ON = (
+    State.WAKING,
+    State.INITIALISING,
+    State.READY,
+    State.DRIVING,
+    State.PASSIVE,
+    State.GONE,
+    State.FAILED,
+)
 
 # fmt: off
 TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
@@ -170,6 +110,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (State.UNSEEN, Trigger.DRIVE):            _ours(State.DRIVING),
     (State.UNSEEN, Trigger.OTHER):            _ours(State.UNSEEN),
     (State.UNSEEN, Trigger.SETTLED):          _ours(State.READY),
+    (State.UNSEEN, Trigger.BROKE_OFF):        _ours(State.UNSEEN),
     (State.UNSEEN, Trigger.NO_ANSWER):        _ours(State.GONE),
     (State.UNSEEN, Trigger.GIVEN_UP):         _ours(State.FAILED),
 
@@ -177,6 +118,7 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (State.OFF, Trigger.GIVEN_UP):            _ours(State.FAILED),
 
     (State.WAKING, Trigger.WAKE_PULSE):       _shown(State.INITIALISING, "BELL@bb20aad"),
+    (State.WAKING, Trigger.NO_ANSWER):        _ours(State.PASSIVE),
     (State.WAKING, Trigger.STEP):             _untried(State.INITIALISING),
     (State.WAKING, Trigger.LAST_STEP):        _untried(State.INITIALISING),
     (State.WAKING, Trigger.OUT_OF_ORDER):     _untried(State.INITIALISING),
@@ -207,6 +149,10 @@ TRANSITIONS: dict[tuple[State, Trigger], Transition] = {
     (State.DRIVING, Trigger.OTHER):           _untried(State.DRIVING),
     (State.DRIVING, Trigger.SETTLED):         _ours(State.READY),
 
+    (State.PASSIVE, Trigger.WAKE_PULSE):      _ours(State.INITIALISING),
+    (State.PASSIVE, Trigger.NO_ANSWER):       _ours(State.PASSIVE),
+    (State.PASSIVE, Trigger.GIVEN_UP):        _ours(State.FAILED),
+
     (State.GONE, Trigger.POWER_UP):           _ours(State.WAKING),
     (State.GONE, Trigger.WAKE_PULSE):         _ours(State.INITIALISING),
 }
@@ -215,7 +161,12 @@ TRANSITIONS |= {(state, Trigger.POWER_DOWN): _shown(State.OFF, "BELL@bb20aad") f
 TRANSITIONS |= {
     (state, trigger): _ours(then)
     for state in (State.WAKING, State.INITIALISING, State.READY, State.DRIVING, State.GONE)
-    for trigger, then in ((Trigger.NO_ANSWER, State.GONE), (Trigger.GIVEN_UP, State.FAILED))
+    for trigger, then in (
+        (Trigger.BROKE_OFF, state),
+        (Trigger.NO_ANSWER, State.GONE),
+        (Trigger.GIVEN_UP, State.FAILED),
+    )
+    if (state, trigger) not in TRANSITIONS
 }
 TRANSITIONS |= {
     (state, trigger): _illegal(state) for state in State for trigger in Trigger if (state, trigger) not in TRANSITIONS
@@ -309,6 +260,8 @@ class Wait(StrEnum):
     ANSWER = "answer"
     BUSY = "busy"
     COMMAND = "command"
+    DRIVE = "drive"
+    REST = "rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +287,8 @@ TIMEOUTS: dict[Wait, Timeout] = {
     Wait.ANSWER:     Timeout(50_000_000,       "each answer of the lens: an edge of LENS_ACK, a byte",                                       Evidence.PROVISIONAL, "PROJECT"),
     Wait.BUSY:       Timeout(BUSY_SILENCE_NS,  "the end of the work behind a command of shape complete; 0.5 s is known to be accepted",          Evidence.PROVISIONAL, "PROJECT"),
     Wait.COMMAND:    Timeout(50_000_000,       "the rest of a command or block of the body, once it has begun",                              Evidence.PROVISIONAL, "PROJECT"),
+    Wait.DRIVE:      Timeout(5_000_000_000,    "the end of a drive: statuses that agree",                                                    Evidence.PROVISIONAL, "PROJECT"),
+    Wait.REST:       Timeout(500_000_000,      "a lens that stands still short of its target, until the drive counts as stalled",            Evidence.PROVISIONAL, "PROJECT"),
 }
 # fmt: on
 """Every wait has a limit; no public source knows one (specs/7-open-questions.md OQ-10)."""
@@ -345,7 +300,7 @@ _ORDER = tuple(step.request for step in next(iter(DIALECTS.values())).steps)
 
 _MOVES = {"move", "scan"}
 
-_SEEN_BY_BODY_ALONE = {Trigger.NO_ANSWER, Trigger.GIVEN_UP}
+_SEEN_BY_BODY_ALONE = {Trigger.BROKE_OFF, Trigger.NO_ANSWER, Trigger.GIVEN_UP}
 
 SETTLED_POLLS = 3
 """A drive has ended when so many successive statuses agree (provisional).
@@ -401,20 +356,26 @@ class Session:
         """Return what a trigger would do to a role."""
         return TRANSITIONS[self.states[role], trigger]
 
-    def apply(self, trigger: Trigger) -> None:
-        """Take a trigger."""
+    def apply(self, trigger: Trigger, t_ns: int = 0) -> list[StateChanged]:
+        """Take a trigger; return what it changes."""
+        changes = []
         for role in (Role.BODY,) if trigger in _SEEN_BY_BODY_ALONE else Role:
-            self.states[role] = self.transition(role, trigger).then
+            before, after = self.states[role], self.transition(role, trigger).then
+            self.states[role] = after
+            if before is not after:
+                changes.append(StateChanged(t_ns, role, before, after, trigger))
         if trigger in (Trigger.POWER_UP, Trigger.POWER_DOWN):
             self._done = 0
         if trigger is Trigger.DRIVE:
             self._watch = DriveWatch()
+        return changes
 
-    def take(self, kind: type[Message] | None, message: Message | None) -> None:
-        """Take a message whose transaction went well."""
+    def take(self, kind: type[Message] | None, message: Message | None, t_ns: int = 0) -> list[StateChanged]:
+        """Take a message whose transaction went well; return what it changes."""
         trigger = self.trigger_of(kind, message)
-        self.apply(trigger)
+        changes = self.apply(trigger, t_ns)
         if kind in _ORDER and trigger is not Trigger.POLL:
             self._done = _ORDER.index(kind) + 1
         if isinstance(message, Status) and State.DRIVING in self.states.values() and self._watch.settled(message):
-            self.apply(Trigger.SETTLED)
+            changes += self.apply(Trigger.SETTLED, t_ns)
+        return changes

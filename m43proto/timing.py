@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from m43proto.evidence import Evidence
+from m43proto.session import TIMEOUTS, Wait
 
 __all__ = [
     "BODY_TIMINGS",
@@ -24,6 +25,7 @@ __all__ = [
     "jittery_body",
     "jittery_lens",
     "lens_timing",
+    "replaced",
     "scaled",
 ]
 
@@ -83,8 +85,8 @@ class BodyTiming:
     done_ns: int          = _delay(7_310, "last CLK rise of a byte of the lens to BODY_ACK falls")
     block_ns: int         = _delay(250_000, "command sum taken to BODY_ACK rises for a block", "BELL")
     complete_ns: int      = _delay(9_000, "command sum taken to BODY_ACK rises for a completion; LENS_ACK falls to BODY_ACK falls", "PROJECT, SIM", Evidence.PROVISIONAL)
-    answer_limit_ns: int  = _delay(50_000_000, "how long the body waits for the lens", "PROJECT", Evidence.PROVISIONAL)
-    busy_limit_ns: int    = _delay(2_000_000_000, "how long the body waits for a busy lens", "PROJECT", Evidence.PROVISIONAL)
+    answer_limit_ns: int  = _delay(TIMEOUTS[Wait.ANSWER].limit_ns, "how long the body waits for the lens", "PROJECT", Evidence.PROVISIONAL)
+    busy_limit_ns: int    = _delay(TIMEOUTS[Wait.BUSY].limit_ns, "how long the body waits for a busy lens", "PROJECT", Evidence.PROVISIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +230,15 @@ def jittery_lens(seed: int) -> LensTiming:
     timing = _JitteryLens()
     object.__setattr__(timing, "_draws", _Draws(seed))
     return timing
+
+
+def replaced(timing: _Timing, **changes: int) -> _Timing:
+    """Return the same timing with some delays changed; a jittery one goes on with the same draws."""
+    held = {field.name: object.__getattribute__(timing, field.name) for field in dataclasses.fields(timing)}
+    made = type(timing)(**(held | changes))
+    if not timing.steady:
+        object.__setattr__(made, "_draws", object.__getattribute__(timing, "_draws"))
+    return made
 
 
 JITTERY = "jittery"

@@ -700,6 +700,16 @@ def test_without_ack_lines_a_start_in_mid_traffic_hunts_for_a_command() -> None:
     assert [type(event) for event in findings(events)] == [FragmentSeen]
 
 
+def test_without_ack_lines_the_end_in_a_command_leaves_a_fragment() -> None:
+    waveform = drawn(IDENTIFY, POLL)
+    third = waveform.sent[-38 + 2]
+    cut = [change for change in waveform.changes if change[0] <= third.end_ns]
+    events = observed(cut, lines=BARE)
+    assert [event.command for event in of(TransactionSeen, events)] == [IDENTIFY.command]
+    assert [event.data.hex() for event in of(FragmentSeen, events)] == ["c18001"]
+    assert of(Violation, events) == []
+
+
 # anything at all
 
 

@@ -26,7 +26,9 @@ from m43proto.timing import (
     LensTiming,
     body_timing,
     delays_of,
+    jittery_lens,
     lens_timing,
+    replaced,
     scaled,
 )
 from tests.observing import observed, of
@@ -447,6 +449,13 @@ def test_every_delay_says_what_it_is_and_how_sure() -> None:
             assert cited_sources(delay.source)
 
 
+def test_a_jittery_timing_with_a_delay_changed_goes_on_with_its_draws() -> None:
+    changed = replaced(jittery_lens(1), wake_ns=1_000_000)
+    assert 1_000_000 <= changed.wake_ns <= 1_106_500
+    assert len({changed.ack_ns for _ in range(20)}) > 1
+    assert replaced(LensTiming(), wake_ns=5) == LensTiming(wake_ns=5)
+
+
 def test_scaling_keeps_the_limits() -> None:
     slower = scaled(BodyTiming(), 3)
     assert (slower.byte_ns, slower.busy_limit_ns) == (3 * BodyTiming().byte_ns, BodyTiming().busy_limit_ns)
@@ -455,9 +464,14 @@ def test_scaling_keeps_the_limits() -> None:
 
 def edges(session: Session, line: Line, level: int) -> list[int]:
     """Return the times at which a line takes a level."""
-    before = session.changes[0][1]
+    return edges_of(session.changes, line, level)
+
+
+def edges_of(changes: list[tuple[int, int]], line: Line, level: int) -> list[int]:
+    """Return the times at which a line takes a level."""
+    before = changes[0][1]
     times = []
-    for t_ns, word in session.changes[1:]:
+    for t_ns, word in changes[1:]:
         if (before ^ word) & line.mask and bool(word & line.mask) == bool(level):
             times.append(t_ns)
         before = word

@@ -33,6 +33,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Subcommands: name -> (where it is, its help in a sentence)."""
 
 
+def with_paragraphs(command: click.Command) -> click.Command:
+    r"""Have click keep the lines of each paragraph of the help that is marked with ``\b``.
+
+    Click wants the character; a raw docstring holds a backslash and a letter.
+    """
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    for below in getattr(command, "commands", {}).values():
+        with_paragraphs(below)
+    return command
+
+
 class LazyGroup(click.Group):
     """A group that imports a subcommand when it is run, not when it is listed."""
 
@@ -46,7 +57,7 @@ class LazyGroup(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        return command
+        return with_paragraphs(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without importing one."""
@@ -80,6 +91,9 @@ def root(ctx: click.Context, catalogues: tuple[str, ...]) -> None:
       m43 lenses panasonic pz                    look a lens up
     """
     ctx.obj = catalogues
+
+
+with_paragraphs(root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

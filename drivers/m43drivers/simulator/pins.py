@@ -6,13 +6,13 @@ lines and what it drives are bent, and its handshake is slower or hastier than i
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from m43drivers.simulator.faults import FaultKind
-from m43proto.ends import PinLens, Script
+from m43proto.ends import NEVER, PinLens, Script
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Line
+from m43proto.timing import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def pin_lens(lens: SimulatedLens, timing: LensTiming, shape_of: Callable[[bytes]
         timing: its delays; the wake pulse comes no sooner than the profile says.
         shape_of: the shape of a command: a catalogue's own method.
     """
-    timing = dataclasses.replace(timing, wake_ns=max(timing.wake_ns, lens.profile.wake_ns))
+    timing = replaced(timing, wake_ns=max(timing.wake_ns, lens.profile.wake_ns))
     if lens.faults.of(FaultKind.PINS):
         return FaultyPinLens(timing, lens, shape_of)
     return PinLens(timing, lens, shape_of)
@@ -59,13 +59,14 @@ class FaultyPinLens(PinLens):
         shape_of: the shape of a command.
     """
 
+    takes_whole_bytes = False
+
     def __init__(self, timing: LensTiming, glass: SimulatedLens, shape_of: Callable[[bytes], Shape | None]) -> None:
         super().__init__(timing, glass, shape_of)
         self._faults = glass.faults
         self._honest_timing = timing
         self._honest = self.drives, self.outputs
-        self._always_watches |= _CLK | _BODY_ACK
-        self.watches |= self._always_watches
+        self._watch_all()
         self._transaction = 0
         self._clocks = 0
         self._all_clocks = 0
@@ -73,14 +74,20 @@ class FaultyPinLens(PinLens):
         self._lines = 0
         self._stuck = False
 
-    def advance(self, now_ns: int, levels: int) -> int | None:
+    def advance(self, now_ns: int, levels: int, changed: int | None = None) -> int:
         """Go on as far as what the lens sees of the levels allows."""
         self._count(levels)
         self.drives, self.outputs = self._honest
         next_ns = super().advance(now_ns, self._seen(levels))
         self._honest = self.drives, self.outputs
         self._spoil()
-        return None if self._gone else next_ns
+        self._watch_all()
+        return NEVER if self._gone else next_ns
+
+    def _watch_all(self) -> None:
+        """Watch every clock, beside what the handshake waits for."""
+        self.watches_rises |= _CLK | _BODY_ACK
+        self.watches_falls |= _CLK | _BODY_ACK | _SLEEP
 
     def _serve(self) -> Script[bool]:
         self._transaction += 1
@@ -94,9 +101,9 @@ class FaultyPinLens(PinLens):
     def _hasty_or_late(self) -> LensTiming:
         timing = self._honest_timing
         if self._hits("late_ack"):
-            timing = dataclasses.replace(timing, ack_ns=_LATE_ACK_NS)
+            timing = replaced(timing, ack_ns=_LATE_ACK_NS)
         if self._hits("short_ack_pulse"):
-            timing = dataclasses.replace(timing, ack_width_ns=_SHORT_PULSE_NS)
+            timing = replaced(timing, ack_width_ns=_SHORT_PULSE_NS)
         return timing
 
     # what it sees

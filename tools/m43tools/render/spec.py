@@ -12,11 +12,14 @@ from m43proto.evidence import SOURCES, Evidence
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43proto.pins import PINS
 from m43proto.schema import Part
+from m43proto.session import TIMEOUTS, TRANSITIONS, Legality
 from m43proto.shapes import COMMAND_SIZE, SHAPES
+from m43proto.states import State, Trigger
+from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, delays_of
 from m43proto.turns import TURNS, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from m43drivers.simulator.faults import Fault
     from m43drivers.simulator.profiles import Profile
@@ -56,9 +59,9 @@ def _table(what: str, name: str) -> str:
     kind, _, argument = what.partition(" ")
     if kind == "message":
         return _message_table(argument, name)
-    if kind not in _TABLES:
+    if what not in _TABLES:
         raise MarkerError(f"{name}: no table is called {what!r}; tables: {', '.join(_TABLES)}, message NAME")
-    return _TABLES[kind]()
+    return _TABLES[what]()
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -200,6 +203,54 @@ def _special(profile: Profile) -> Iterator[str]:
         yield "Four Thirds, on an adapter"
 
 
+def _states_table() -> str:
+    return _markdown(("state", "meaning"), [(f"`{state}`", state.meaning) for state in State])
+
+
+def _transitions_table() -> str:
+    return _markdown(
+        ("in state", *(f"`{trigger}`" for trigger in Trigger)),
+        [(f"`{state}`", *(_transition(state, trigger) for trigger in Trigger)) for state in State],
+    )
+
+
+def _transition(state: State, trigger: Trigger) -> str:
+    row = TRANSITIONS[state, trigger]
+    if row.legality is Legality.ILLEGAL:
+        return "-"
+    return f"{row.then}{' ?' if row.legality is Legality.UNTRIED else ''}"
+
+
+def _triggers_table() -> str:
+    return _markdown(("trigger", "what happens"), [(f"`{trigger}`", trigger.meaning) for trigger in Trigger])
+
+
+def _timeouts_table() -> str:
+    return _markdown(
+        ("wait", "limit", "for what", "evidence", "source"),
+        [
+            (f"`{wait}`", f"{row.limit_ns / 1e6:g} ms", row.doc, row.evidence, _cited(row.source))
+            for wait, row in TIMEOUTS.items()
+        ],
+    )
+
+
+def _delays_table(kind: type[BodyTiming] | type[LensTiming], named: Mapping[str, BodyTiming | LensTiming]) -> str:
+    return _markdown(
+        ("delay", "from where to where", *(f"`{name}`" for name in named), "evidence", "source"),
+        [
+            (
+                f"`{name}`",
+                delay.doc,
+                *(f"{getattr(timing, name) / 1_000:g}" for timing in named.values()),
+                delay.evidence,
+                _cited(delay.source),
+            )
+            for name, delay in delays_of(kind).items()
+        ],
+    )
+
+
 _WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
 
 _TABLES: dict[str, Callable[[], str]] = {
@@ -208,6 +259,12 @@ _TABLES: dict[str, Callable[[], str]] = {
     "shapes": _shape_table,
     "turns": _turn_table,
     "messages": _messages_table,
+    "states": _states_table,
+    "triggers": _triggers_table,
+    "transitions": _transitions_table,
+    "timeouts": _timeouts_table,
+    "body delays": lambda: _delays_table(BodyTiming, BODY_TIMINGS),
+    "lens delays": lambda: _delays_table(LensTiming, LENS_TIMINGS),
     "faults": _faults_table,
     "profiles": _profiles_table,
 }

@@ -1,0 +1,1 @@
+"""The transports: simulated, recorded, over a faulty link, and over a bridge."""
