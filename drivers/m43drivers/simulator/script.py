@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from m43drivers.simulator.body import ATTEMPTS, FRAME_HZ, FULL_SCAN, SimulatedBody, focus_drive
 from m43proto.encodings import F_NUMBER, FOCAL_LENGTH, nearest
-from m43proto.ends import Script
 from m43proto.errors import EncodeError, M43Error
 from m43proto.messages import Drive, SetFocusRing, SetStabilisation, StabilisationStatus
 from m43proto.pins import Role
@@ -33,6 +32,7 @@ from m43proto.shapes import COMMAND_SIZE, SHAPES
 
 if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
+    from m43proto.ends import Script
     from m43proto.schema import Message
     from m43proto.session import Dialect
 
@@ -67,7 +67,7 @@ class ScriptError(M43Error):
 # what a value must be
 
 
-class _NotThis(Exception):
+class _NotThisError(Exception):
     """A value is not what a key takes; never leaves this room."""
 
 
@@ -99,7 +99,7 @@ REQUIRED: Any = object()
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _NotThis
+            raise _NotThisError
         return value
 
     return check
@@ -108,11 +108,11 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 def _number(low: float, high: float, encode: Callable[[float], object] = float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _NotThis
+            raise _NotThisError
         try:
             encode(value)
         except EncodeError:
-            raise _NotThis from None
+            raise _NotThisError from None
         return value
 
     return check
@@ -121,7 +121,7 @@ def _number(low: float, high: float, encode: Callable[[float], object] = float) 
 def _word(*words: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in words:
-            raise _NotThis
+            raise _NotThisError
         return str(value)
 
     return check
@@ -129,7 +129,7 @@ def _word(*words: str) -> Callable[[Any], str]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _NotThis
+        raise _NotThisError
     return value
 
 
@@ -137,20 +137,20 @@ def _bytes(value: Any) -> bytes:
     try:
         return bytes.fromhex(_text(value))
     except ValueError:
-        raise _NotThis from None
+        raise _NotThisError from None
 
 
 def _command(value: Any) -> bytes:
     command = _bytes(value)
     if len(command) != COMMAND_SIZE:
-        raise _NotThis
+        raise _NotThisError
     return command
 
 
 def _block(value: Any) -> bytes:
     block = _bytes(value)
     if len(block) > 0xFFFE:
-        raise _NotThis
+        raise _NotThisError
     return block
 
 
@@ -595,7 +595,7 @@ def _value_of(given: Values, key: Key, where: str) -> Any:
         return key.default
     try:
         return key.check(given[key.name])
-    except _NotThis:
+    except _NotThisError:
         found = _shown(given[key.name])
         raise ScriptError(f"{where}: {key.name}: expected {key.expected}, found {found}; {_example(key)}") from None
 
