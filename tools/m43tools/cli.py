@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sniff": ("m43tools.sniff:sniff", "Decode a logic-analyser capture: what body and lens said."),
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
-    "simulate": ("m43tools.simulate:simulate", "Simulate a lens at the pins, for somebody else's simulator."),
+    "simulate": ("m43tools.simulate:simulate", "Simulate a lens, a body, or a session of both."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),
 }
 """Subcommands: name -> (where it is, its help in a sentence)."""

@@ -48,6 +48,7 @@ _DRIVE_TO_FOCUS_NS = 4_000_000
 _CLOCK_HOLD_NS = 1_000_000
 _COMMAND_GAP_NS = 1_000_000
 _RESTART_NS = 100_000_000
+_LAST_WORD_TO_OFF_NS = 100_000_000
 _SETUP_POLL = 2
 """The set-up drive goes with the second poll (BELL@da4f851)."""
 
@@ -146,12 +147,17 @@ class SimulatedBody(PinBody):
         yield _LEAD_IN_NS
         for attempt in range(self.attempts):
             if attempt:
-                yield from self.power_down()
+                yield from super().power_down()
                 yield _RESTART_NS
             self.wake_pulses.append((yield from super().power_up()))
             if self.wake_pulses[-1]:
                 break
         return self.wake_pulses[-1]
+
+    def power_down(self) -> Script[None]:
+        """Switch the lens off, a while after the last transaction (BELL@bb20aad)."""
+        yield _LAST_WORD_TO_OFF_NS
+        yield from super().power_down()
 
     def initialise(self) -> Script[None]:
         """Send the commands of the start-up; from then on the set-up drive is due with the second poll."""

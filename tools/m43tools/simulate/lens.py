@@ -1,4 +1,4 @@
-"""``m43 simulate``: a lens to test a body against, before there is hardware."""
+"""``m43 simulate lens``: a lens to test a body against."""
 
 from __future__ import annotations
 
@@ -14,23 +14,10 @@ from m43drivers.simulator.profiles import PROFILES, profile_named
 from m43proto.timing import LENS_TIMINGS
 from m43tools.catalogues import combined
 
-__all__ = ["simulate"]
+__all__ = ["lens"]
 
 
-@click.group(short_help="Simulate a lens at the pins, for somebody else's simulator.")
-def simulate() -> None:
-    r"""Simulate a lens at the pins, for somebody else's simulator.
-
-    \b
-    Examples:
-      m43 simulate lens --stdio
-      m43 simulate lens --profile panasonic-pz-14-42 --timing slow --stdio
-
-    Exit codes: 0 the other side has closed the connection; 2 wrong usage.
-    """
-
-
-@simulate.command(
+@click.command(
     short_help="A lens, in lockstep on stdin and stdout.",
     epilog="Exit codes: 0 the other side has closed the connection; 2 wrong usage.",
 )
