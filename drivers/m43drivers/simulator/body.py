@@ -95,7 +95,6 @@ class SimulatedBody(PinBody):
     ::
 
         def script(body):
-            yield from body.start_up()
             yield from body.poll(30)
             yield from body.drive(Drive(aperture_operation="set", aperture_f=5.6))
             yield from body.power_down()
@@ -159,7 +158,7 @@ class SimulatedBody(PinBody):
         yield _LAST_WORD_TO_OFF_NS
         yield from super().power_down()
 
-    def initialise(self) -> Script[None]:
+    def start_up(self) -> Script[None]:
         """Send the commands of the start-up; from then on the set-up drive is due with the second poll."""
         for step in self.dialect.steps:
             yield from self.send(step.command, step.block)
@@ -167,11 +166,6 @@ class SimulatedBody(PinBody):
                 yield from self.clock_hold(_CLOCK_HOLD_NS)
                 yield _COMMAND_GAP_NS
         self._polls_to_setup = _SETUP_POLL
-
-    def start_up(self) -> Script[None]:
-        """Wake the lens and send the commands of the start-up."""
-        yield from self.power_up()
-        yield from self.initialise()
 
     def poll(self, frames: int = 1) -> Script[None]:
         """Read the status once a frame, for so many frames."""

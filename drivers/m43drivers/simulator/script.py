@@ -4,7 +4,7 @@ A script in TOML is a list of steps, each an entry of `STEPS`, and a few setting
 
     about = "Closes the iris and opens it again."
     dialect = "E-P1"
-    step = ["power_up", "init", {do = "aperture", f = 8}, {do = "poll", frames = 20}, {do = "aperture", f = 4}]
+    step = ["power_up", "start_up", {do = "aperture", f = 8}, {do = "poll", frames = 20}, {do = "aperture", f = 4}]
 
 ``[[step]]`` tables mean the same. A script in Python is a file with a function ``script(body)``, a generator that takes
 a `SimulatedBody`; it is executed like any program that its user runs.
@@ -238,7 +238,7 @@ def parse_script(text: str, name: str) -> BodyScript:
     steps = table.pop("step", None)
     settings = _values_of(table, SETTINGS, name, "a script")
     if not isinstance(steps, list) or not steps:
-        raise ScriptError(f'{name}: step: expected a list of steps, found none; write step = ["power_up", "init"]')
+        raise ScriptError(f'{name}: step: expected a list of steps, found none; write step = ["power_up", "start_up"]')
     parsed = tuple(_step_of(item, f"{name}: step {number}") for number, item in enumerate(steps, 1))
     return BodyScript(name, parsed, **settings)
 

@@ -213,10 +213,10 @@ _ROWS = (
         lasts_s=lambda values, frame_hz: 0.045,
     ),
     StepKind(
-        "init",
+        "start_up",
         "Sends the commands of the start-up in their order, 1 ms apart, with the clock hold behind SelectLinkMode. "
         "The set-up drive then goes with the second poll.",
-        lambda body, values: body.initialise(),
+        lambda body, values: body.start_up(),
         lasts_s=lambda values, frame_hz: 0.5,
     ),
     StepKind(
