@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from m43drivers.simulator.lens import SimulatedLens
@@ -12,6 +10,7 @@ from m43drivers.simulator.profiles import PROFILES, profile_named
 from m43proto.ends import PinLens
 from m43proto.timing import LENS_TIMINGS
 from m43tools.catalogues import combined
+from m43tools.stdio import serve_stdio
 
 __all__ = ["simulate"]
 
@@ -61,8 +60,4 @@ def lens(ctx: click.Context, profile: str, timing: str, *, stdio: bool) -> None:
     end = PinLens(
         LENS_TIMINGS[timing], SimulatedLens(profile_named(profile)), combined(ctx.find_root().obj or ()).shape_of
     )
-    lockstep = Lockstep(end)
-    for line in sys.stdin:
-        if line.strip():
-            click.echo(lockstep.take_line(line))
-            sys.stdout.flush()
+    serve_stdio(Lockstep(end))
