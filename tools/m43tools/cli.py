@@ -142,4 +142,12 @@ def _forget_stdout() -> None:
 
 def entry_point() -> None:
     """Run as the console script."""
+    _replace_closed_streams()
     sys.exit(main())
+
+
+def _replace_closed_streams() -> None:
+    """Give a stream that was closed before the program began nothing to read, and nobody to write to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

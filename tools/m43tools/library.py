@@ -72,7 +72,9 @@ def _run(folder: Path, command: str, capture: Path, expected: int) -> None:
     with redirect_stdout(said), redirect_stderr(said):
         code = main([files.get(argument, argument) for argument in arguments])
     if code != expected:
-        raise M43Error(f"{folder / PROVENANCE}: {command}: expected exit code {expected}, found {code}: {said.getvalue().strip()}")
+        raise M43Error(
+            f"{folder / PROVENANCE}: {command}: expected exit code {expected}, found {code}: {said.getvalue().strip()}"
+        )
 
 
 def same_session(one: bytes, other: bytes) -> bool:

@@ -95,6 +95,8 @@ class SimulatedBody(PinBody):
     ::
 
         def script(body):
+            yield from body.power_up()
+            yield from body.start_up()
             yield from body.poll(30)
             yield from body.drive(Drive(aperture_operation="set", aperture_f=5.6))
             yield from body.power_down()

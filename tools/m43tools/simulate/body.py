@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from m43proto.session import DIALECTS
 from m43proto.timing import BODY_TIMINGS, JITTERY, body_timing
 from m43tools.catalogues import combined
 from m43tools.simulate.told import told, write_log
+from m43tools.stdio import serve_stdio
 
 __all__ = ["body"]
 
@@ -80,11 +80,9 @@ def body(
         attempts=script.attempts,
         catalogue=catalogue,
     )
-    lockstep = Lockstep(end)
-    for line in sys.stdin:
-        if line.strip():
-            click.echo(lockstep.take_line(line))
-            sys.stdout.flush()
-    if log is not None:
-        write_log(end, log)
-    click.echo(f"m43: {script.name} {'has ended' if end.done else 'has not ended'}: {told(end)}", err=True)
+    try:
+        serve_stdio(Lockstep(end))
+    finally:
+        if log is not None:
+            write_log(end, log)
+        click.echo(f"m43: {script.name} {'has ended' if end.done else 'has not ended'}: {told(end)}", err=True)

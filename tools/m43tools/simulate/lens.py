@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from m43drivers.simulator.faults import FAULTS, faults_named
@@ -13,6 +11,7 @@ from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES, profile_named
 from m43proto.timing import LENS_TIMINGS
 from m43tools.catalogues import combined
+from m43tools.stdio import serve_stdio
 
 __all__ = ["lens"]
 
@@ -58,8 +57,4 @@ def lens(ctx: click.Context, profile: str, timing: str, faults: tuple[str, ...],
     """
     catalogue = combined(ctx.find_root().obj or ())
     simulated = SimulatedLens(profile_named(profile), faults_named(faults), catalogue)
-    lockstep = Lockstep(pin_lens(simulated, LENS_TIMINGS[timing], catalogue.shape_of))
-    for line in sys.stdin:
-        if line.strip():
-            click.echo(lockstep.take_line(line))
-            sys.stdout.flush()
+    serve_stdio(Lockstep(pin_lens(simulated, LENS_TIMINGS[timing], catalogue.shape_of)))
