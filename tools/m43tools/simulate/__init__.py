@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from m43tools.simulate.body import body
-from m43tools.simulate.lens import lens
-from m43tools.simulate.session import session
+from m43tools.simulate.body import body as simulate_body
+from m43tools.simulate.lens import lens as simulate_lens
+from m43tools.simulate.session import session as simulate_session
 
 __all__ = ["simulate"]
 
@@ -25,5 +25,5 @@ def simulate() -> None:
     """
 
 
-for _command in (lens, body, session):
+for _command in (simulate_lens, simulate_body, simulate_session):
     simulate.add_command(_command)
