@@ -222,6 +222,10 @@ class PinBody(PinEnd):
         """Whether its script has ended."""
         return self._script is None
 
+    def begin(self, script: Callable[[PinBody], Script[None]]) -> None:
+        """Take up another script; tell the mount with `Mount.rouse`."""
+        self._start(script(self))
+
     # what scripts are made of
 
     def pause(self, pause_ns: int) -> Script[None]:

@@ -52,8 +52,18 @@ class Mount:
             self._pair = None
         self._resolve()
 
-    def run(self, until_ns: int) -> Iterator[tuple[int, int]]:
-        """Yield the levels at time 0 and every change, as time and new levels, until no end will act or time is up."""
+    def rouse(self, end: PinEnd, now_ns: int) -> None:
+        """Let the time come to `now_ns`, before which nobody acts (see `run`), and let an end take up what is new."""
+        self.now_ns = max(self.now_ns, now_ns)
+        self._next_ns[self._ends.index(end)] = self.now_ns
+
+    def run(self, until_ns: int, *, through: PinBody | None = None) -> Iterator[tuple[int, int]]:
+        """Yield the levels at time 0 and every change, as time and new levels.
+
+        Args:
+            until_ns: when to stop; it stops before that when no end will act by itself.
+            through: a body at the end of whose script to stop.
+        """
         if self.now_ns == 0:
             yield self.now_ns, self.levels
         levels = self.levels
@@ -68,7 +78,7 @@ class Mount:
                 levels = self.levels
                 yield self.now_ns, levels
             next_ns = min(self._next_ns, default=NEVER)
-            if next_ns > until_ns or next_ns == NEVER:
+            if next_ns > until_ns or next_ns == NEVER or (through is not None and through.done):
                 return
             self.now_ns = max(next_ns, self.now_ns)
 

@@ -55,6 +55,7 @@ class SimulatedLens:
         zoom_step: where the zoom ring stands; turn it with `turn_zoom`.
         ring_direction: how the focus follows the focus ring.
         stabiliser: what steadies the picture, or None.
+        touched: called when a hand turns a ring.
     """
 
     def __init__(self, profile: Profile, faults: Faults = NO_FAULTS, catalogue: Catalogue = PUBLIC) -> None:
@@ -63,6 +64,7 @@ class SimulatedLens:
         self.transactions = 0
         self.zoom_step = 0
         self.ring_direction: int | str = "forward"
+        self.touched: Callable[[], None] = lambda: None
         self.focus = Motor.resting(
             profile.rest,
             profile.near,
@@ -109,11 +111,17 @@ class SimulatedLens:
         """
         self.zoom_step = min(max(step, 0), self.profile.zoom_steps)
         self._drive_iris(now_ns)
+        self.touched()
 
     def turn_focus_ring(self, counts: int, now_ns: int) -> None:
         """Turn the focus ring; the focus follows by so many counts, the way that the body has set."""
         way = -counts if self.ring_direction == "reverse" else counts
         self._drive_focus(nearest(self.focus.target) + way, now_ns)
+        self.touched()
+
+    def at_rest(self, now_ns: int) -> bool:
+        """Tell whether its status stays as it is, unless somebody tells it or turns something."""
+        return not self.focus.moving(now_ns) and not self.iris.moving(now_ns)
 
     # what the pins ask
 

@@ -1,0 +1,99 @@
+"""Whether a drive has ended, and where: what successive statuses say (specs/4-session.md §4.5).
+
+Which bit of the status means "moving" is unknown. So a drive has ended when the session calls it settled, and it has
+ended well when the value that was driven is then near enough to its target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from m43drivers.body.errors import DriveError, DriveOvershotError, DriveStalledError
+from m43proto.encodings import F_NUMBER
+from m43proto.session import SETTLED_POLLS, TIMEOUTS, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from m43drivers.body.status import LensStatus
+
+__all__ = ["APERTURE", "APERTURE_TOLERANCE_AV", "FOCUS", "FOCUS_TOLERANCE", "Driven", "Watch"]
+
+APERTURE_TOLERANCE_AV = 1 / 6
+"""How far from its target an aperture may come to rest (Av; provisional): lenses move in steps of up to 1/3 Av."""
+
+FOCUS_TOLERANCE = 3
+"""How far from its target the focus may come to rest (counts; provisional)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What can be driven.
+
+    Attributes:
+        name: what to call it in an error.
+        value: what a status says of it, on a scale on which differences count.
+        tolerance: how far from the target is near enough, on that scale.
+        shown: a value of that scale for a person.
+    """
+
+    name: str
+    value: Callable[[LensStatus], float | None]
+    tolerance: float
+    shown: Callable[[float], str]
+
+
+def _av(status: LensStatus) -> float | None:
+    return None if status.aperture_f is None else F_NUMBER.encode(status.aperture_f) / 256
+
+
+APERTURE = Driven("aperture", _av, APERTURE_TOLERANCE_AV, lambda av: f"f/{2 ** (av / 2):.3g}")
+FOCUS = Driven("focus", lambda status: status.focus_position, FOCUS_TOLERANCE, lambda counts: f"position {counts:g}")
+
+
+class Watch:
+    """Watches one drive.
+
+    Args:
+        driven: what is driven.
+        target: where to; None for wherever the lens comes to rest, such as an end stop.
+        start: the status before the drive, or None.
+    """
+
+    def __init__(self, driven: Driven, target: float | None, start: LensStatus | None) -> None:
+        self.driven = driven
+        self.target = target
+        self._start = None if start is None else driven.value(start)
+        self._last: float | None = None
+        self._since_ns: int | None = None
+        self._alike = 0
+
+    def take(self, status: LensStatus) -> DriveError | bool:
+        """Take one more status; return whether the drive has ended, or the error in which it ended."""
+        here = self.driven.value(status)
+        if here is None:
+            return False
+        if here != self._last or self._since_ns is None:
+            self._last, self._since_ns, self._alike = here, status.t_ns, 0
+        self._alike += 1
+        if self._alike < SETTLED_POLLS:
+            return False
+        if self.target is None:
+            return self._rested(status) or here != self._start
+        if abs(here - self.target) <= self.driven.tolerance:
+            return True
+        return self._missed(here, status) if self._rested(status) else False
+
+    def _rested(self, status: LensStatus) -> bool:
+        """Tell whether it has stood still for so long that it will not go on."""
+        assert self._since_ns is not None
+        return status.t_ns - self._since_ns >= TIMEOUTS[Wait.REST].limit_ns
+
+    def _missed(self, here: float, status: LensStatus) -> DriveError:
+        assert self.target is not None
+        shown = self.driven.shown
+        behind = self._start is not None and (here - self.target) * (self.target - self._start) > 0
+        kind = DriveOvershotError if behind else DriveStalledError
+        where = "behind" if behind else "short of"
+        return kind(f"{self.driven.name} stands at {shown(here)}, {where} {shown(self.target)}", status)
