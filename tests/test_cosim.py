@@ -8,7 +8,7 @@ from m43drivers.simulator.cosim import Coupling, Drive, levels_of, steps_per_ns
 from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.lockstep import Lockstep, LockstepError
 from m43drivers.simulator.profiles import PROFILES
-from m43proto.ends import PinBody, PinEnd, PinLens, Script
+from m43proto.ends import NEVER, PinBody, PinEnd, PinLens, Script
 from m43proto.messages import PUBLIC
 from m43proto.pins import Line
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS
@@ -77,10 +77,10 @@ def test_an_end_that_acts_again_at_once_is_let() -> None:
     class Hasty(PinEnd):
         acts = 3
 
-        def advance(self, now_ns: int, levels: int) -> int | None:
+        def advance(self, now_ns: int, levels: int, changed: int | None = None) -> int:
             self.acts -= 1
             self.outputs = CLK if self.acts % 2 else 0
-            return now_ns if self.acts else None
+            return now_ns if self.acts else NEVER
 
     assert Coupling(Lockstep(Hasty(CLK, 0)), 1).step(0, OFF) == Drive(0, CLK, None)
 
@@ -89,10 +89,10 @@ def test_what_an_end_drives_itself_does_not_come_back_to_it() -> None:
     heard: list[int] = []
 
     class Ear(PinEnd):
-        def advance(self, now_ns: int, levels: int) -> int | None:
+        def advance(self, now_ns: int, levels: int, changed: int | None = None) -> int:
             heard.append(levels)
             self.drives = DATA if now_ns < 20 else 0
-            return None
+            return NEVER
 
     coupling = Coupling(Lockstep(Ear(DATA, DATA)), 1)
     for now_ns, shown in ((0, "ZZZZZ11"), (10, "ZZZZZ11"), (20, "ZZZZZ11"), (20, "ZZZZZ01"), (30, "ZZZZZ11")):
