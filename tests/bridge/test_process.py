@@ -219,14 +219,18 @@ def test_it_dies_at_a_byte(size: int) -> None:
         assert process.wait(LIMIT_S) == 0
 
 
+def fill(fd: int) -> None:
+    for _ in range(1_000):
+        os.write(fd, bytes(1_000))
+
+
 @needs_pty
 def test_it_stops_reading() -> None:
     with on_pty("--stop-reading-after", "6") as host:
         os.set_blocking(host.fd, False)
         host.ask(1, Hello())
         with pytest.raises(BlockingIOError):
-            for _ in range(1_000):
-                os.write(host.fd, bytes(1_000))
+            fill(host.fd)
 
 
 def test_real_time_takes_its_time() -> None:
