@@ -69,8 +69,8 @@ def test_a_body_program_that_polls_gets_on_with_the_simulated_lens_for_200_frame
     assert all(one.complete and one.sums_ok for one in seen)
 
 
-@pytest.mark.parametrize("busy_ns", [0, 500_000_000])
-def test_a_lens_program_that_polls_gets_on_with_the_simulated_body_for_200_frames(busy_ns: int) -> None:
+@pytest.mark.parametrize(("timing", "busy_ns"), [("bell_body", 0), ("bell_body", 500_000_000), ("patient", 0)])
+def test_a_lens_program_that_polls_gets_on_with_the_simulated_body_for_200_frames(timing: str, busy_ns: int) -> None:
     dialect = DIALECTS["E-P1"]
     drive = Drive(aperture_operation="set", aperture_f=5.6)
     results: list[TransactionSeen | None] = []
@@ -92,7 +92,7 @@ def test_a_lens_program_that_polls_gets_on_with_the_simulated_body_for_200_frame
             yield from body.toggle_focus()
             yield from body.pause(12_000_000)
 
-    body = PinBody(BODY_TIMINGS["bell_body"], script, PUBLIC.shape_of)
+    body = PinBody(BODY_TIMINGS[timing], script, PUBLIC.shape_of)
     answers = {b"\xc0\xf6": bytes.fromhex("0a10c409"), b"\xc1\xf9": bytes(20), b"\xc1\x80": STATUS_BLOCK}
     lens = LensProgram(Lockstep(body), 20 * SECOND, answers, busy_ns)
     serving = lens.run()

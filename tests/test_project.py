@@ -15,7 +15,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "specs").glob("*.md"), *(ROOT / "captures").glob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "specs").glob("*.md"),
+        *(ROOT / "captures").glob("*.md"),
+        *(ROOT / "drivers").rglob("*.md"),
+        *ROOT.glob("tools/*/*.md"),
+    ]
+)
 
 
 def shell_lines(text: str) -> list[str]:

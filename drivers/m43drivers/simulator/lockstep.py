@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from m43proto.ends import NEVER
 from m43proto.errors import M43Error
 from m43proto.pins import LINES, Line
 
@@ -48,7 +47,6 @@ class Lockstep:
     def __init__(self, end: PinEnd) -> None:
         self._end = end
         self._own = end.drives & ~Line.DATA.mask
-        self._theirs: dict[Line, int | None] = dict.fromkeys(LINES)
         self.now_ns = 0
         self.next_ns: int | None = 0
 
@@ -78,27 +76,14 @@ class Lockstep:
         stolen = [line for line, level in theirs.items() if level is not None and line.mask & self._own]
         if stolen:
             raise LockstepError(f"{', '.join(stolen)}: only this end drives that; leave it out")
-        self._theirs |= theirs
         self.now_ns = now_ns
-        next_ns = self._end.advance(now_ns, self._levels())
-        self.next_ns = None if next_ns == NEVER else next_ns
-        return self.outputs, self.next_ns
+        outputs, self.next_ns = self._end.step(now_ns, theirs)
+        return outputs, self.next_ns
 
     @property
     def outputs(self) -> dict[Line, int | None]:
         """The lines that this end can drive, with their levels; None for released."""
-        end = self._end
-        own = end.drives | (Line.DATA.mask if not end.drives & Line.DATA.mask else 0)
-        return {
-            line: (int(bool(end.outputs & line.mask)) if end.drives & line.mask else None)
-            for line in LINES
-            if own & line.mask
-        }
-
-    def _levels(self) -> int:
-        """Return the levels of all lines; one that nobody drives is low."""
-        theirs = sum(line.mask for line, level in self._theirs.items() if level)
-        return theirs | (self._end.outputs & self._end.drives)
+        return self._end.driven
 
     def take_line(self, text: str) -> str:
         """Take one line of the protocol and return the answer, an error line included; see specs/8-lockstep.md."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from m43drivers.bridge.protocol import KINDS, Polled, fields_of
 from m43drivers.simulator.faults import FAULTS
 from m43drivers.simulator.profiles import PROFILES
 from m43drivers.simulator.script import load_script, script_names
@@ -303,6 +304,37 @@ def _scripts_table() -> str:
     return markdown(("script", "what it does"), [(f"`{name}`", load_script(name).about) for name in script_names()])
 
 
+def _bridge_messages_table() -> str:
+    return markdown(
+        ("kind", "message", "from", "what it does", "may be repeated"),
+        [
+            (
+                f"`{kind:02X}`",
+                f"`{message.__name__}`",
+                "bridge" if _is_of_bridge(kind) else "host",
+                (message.__doc__ or "").strip(),
+                "-" if _is_of_bridge(kind) else "yes" if message.repeatable else "no",
+            )
+            for kind, message in KINDS.items()
+        ],
+    )
+
+
+def _is_of_bridge(kind: int) -> bool:
+    return kind >= Polled.kind
+
+
+def _bridge_fields_table() -> str:
+    return markdown(
+        ("message", "field", "on the wire", "what it is"),
+        [
+            (f"`{message.__name__}`", f"`{name}`", part.wire, part.doc)
+            for message in KINDS.values()
+            for name, part in fields_of(message).items()
+        ],
+    )
+
+
 _WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
 
 _TABLES: dict[str, Callable[[], str]] = {
@@ -322,6 +354,8 @@ _TABLES: dict[str, Callable[[], str]] = {
     "scripts": _scripts_table,
     "steps": _steps_table,
     "settings": _settings_table,
+    "bridge messages": _bridge_messages_table,
+    "bridge fields": _bridge_fields_table,
 }
 
 
