@@ -132,6 +132,7 @@ def scaled(timing: _Timing, factor: float) -> _Timing:
 
 BODY_TIMINGS: dict[str, BodyTiming] = {
     "bell_body": BodyTiming(),
+    "patient": BodyTiming(watches_acks=True),
     "fast": dataclasses.replace(
         scaled(BodyTiming(watches_acks=True, block_ns=2_000), 0.2),
         setup_ns=100,
@@ -142,7 +143,12 @@ BODY_TIMINGS: dict[str, BodyTiming] = {
     ),
     "slow": scaled(BodyTiming(watches_acks=True), 4),
 }
-"""Named timings of a body; ``fast`` and ``slow`` are this project's own, and watch the acknowledges."""
+"""Named timings of a body.
+
+``patient`` has the times of ``bell_body``, but waits for each acknowledge and then `BodyTiming.ready_ns`: the public lens
+program needs that between the bytes of a command, too (SIM). ``fast`` and ``slow`` are this project's own, and watch the
+acknowledges.
+"""
 
 LENS_TIMINGS: dict[str, LensTiming] = {
     "bell_lens": LensTiming(),

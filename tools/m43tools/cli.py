@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sniff": ("m43tools.sniff:sniff", "Decode a logic-analyser capture: what body and lens said."),
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
-    "simulate": ("m43tools.simulate:simulate", "Simulate a lens at the pins, for somebody else's simulator."),
+    "simulate": ("m43tools.simulate:simulate", "Simulate a lens, a body, or a session of both."),
     "ports": ("m43tools.ports:ports", "List serial ports, and where a bridge may be."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),
 }
@@ -143,4 +143,12 @@ def _forget_stdout() -> None:
 
 def entry_point() -> None:
     """Run as the console script."""
+    _replace_closed_streams()
     sys.exit(main())
+
+
+def _replace_closed_streams() -> None:
+    """Give a stream that was closed before the program began nothing to read, and nobody to write to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

@@ -243,7 +243,7 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m m43drivers.bridge.process",
-        description="A bridge as a process, with a simulated lens at its contacts (specs/10-bridge-link.md).",
+        description="A bridge as a process, with a simulated lens at its contacts (specs/11-bridge-link.md).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Examples:\n"
         "  python -m m43drivers.bridge.process --pty\n"

@@ -1,4 +1,4 @@
-"""The link between a host and the bridge: its messages and its frames (specs/10-bridge-link.md).
+"""The link between a host and the bridge: its messages and its frames (specs/11-bridge-link.md).
 
 Each message is declared once, as a frozen dataclass whose fields carry their construct layout; `KINDS` lists them all,
 and the table of the written page comes from it. A frame is ``COBS(body) 00``, and the body is sequence number, kind,

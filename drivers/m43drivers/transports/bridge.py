@@ -1,4 +1,4 @@
-"""A bridge as a transport: ``serial:/dev/ttyACM0[?baud=N]``, ``socket:HOST:PORT`` (specs/10-bridge-link.md)."""
+"""A bridge as a transport: ``serial:/dev/ttyACM0[?baud=N]``, ``socket:HOST:PORT`` (specs/11-bridge-link.md)."""
 
 from __future__ import annotations
 

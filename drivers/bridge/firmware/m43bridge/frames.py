@@ -1,4 +1,4 @@
-"""Frames of the link: COBS over number, kind, payload and CRC, with a zero behind (specs/10-bridge-link.md)."""
+"""Frames of the link: COBS over number, kind, payload and CRC, with a zero behind (specs/11-bridge-link.md)."""
 
 ANSWER_BIT = 0x80
 
