@@ -20,12 +20,12 @@ from m43proto.checksum import wire_sum
 from m43proto.drafts import Draft
 from m43proto.events import ByteSeen, TransactionSeen
 from m43proto.phy import BITS_PER_BYTE
-from m43proto.pins import LINES, Role
+from m43proto.pins import LINES, Line, Role
 from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, SHAPES, Shape
 from m43proto.turns import AFTER_COMMAND, TURNS, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from m43proto.timing import BodyTiming, LensTiming
 
@@ -104,6 +104,7 @@ class PinEnd:
         self.due_byte: int | None = None
         self._carried: int | None = None
         self._levels = outputs
+        self._theirs = 0
         self._script: Script[None] | None = None
         self._begun = False
         self._wait = _PAUSE
@@ -143,6 +144,34 @@ class PinEnd:
                 return NEVER
             self._begun = True
             self._go_on(asked)
+
+    def step(self, now_ns: int, lines: Mapping[Line, int | None]) -> tuple[dict[Line, int | None], int | None]:
+        """Go on in lockstep with somebody else's simulator.
+
+        Args:
+            now_ns: the time; never earlier than before, and never later than the time returned last.
+            lines: levels of the lines that the other side drives from now on, 0 or 1; None releases one. Lines that
+                are left out stay as they were; one that nobody drives is low.
+
+        Returns:
+            the lines that this end can drive with their levels, None for released, and when it will act by itself if
+            nothing changes, or None for never.
+        """
+        for line, level in lines.items():
+            self._theirs = self._theirs | line.mask if level else self._theirs & ~line.mask
+        next_ns = self.advance(now_ns, self._theirs | (self.outputs & self.drives))
+        return self.driven, None if next_ns == NEVER else next_ns
+
+    @property
+    def driven(self) -> dict[Line, int | None]:
+        """The lines that this end can drive, with their levels; None for released."""
+        driven: dict[Line, int | None] = {}
+        for line in LINES:
+            if self.drives & line.mask:
+                driven[line] = int(bool(self.outputs & line.mask))
+            elif line is Line.DATA:
+                driven[line] = None
+        return driven
 
     def carry(self, value: int | None) -> None:
         """Go on at the next `advance`: behind the byte that was due, when it has been carried; else with its bits."""

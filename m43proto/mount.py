@@ -12,14 +12,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from m43proto.ends import ANY_BYTE, NEVER, PinBody, PinLens
+from m43proto.ends import ANY_BYTE, NEVER, PinBody, PinEnd, PinLens
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from m43proto.ends import PinEnd
 
 __all__ = ["Mount"]
 
@@ -46,9 +44,9 @@ class Mount:
         self._resolve()
 
     def unplug(self, end: PinEnd) -> None:
-        """Take an end away, between two runs: what it drove, nobody drives any more."""
+        """Take an end away, between two runs or from the script of another end: nobody drives its lines any more."""
         index = self._ends.index(end)
-        del self._ends[index], self._next_ns[index]
+        self._ends[index], self._next_ns[index] = PinEnd(0, 0), NEVER
         if self._pair:
             self._pair[0].in_whole_bytes = False
             self._pair = None

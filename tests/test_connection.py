@@ -574,6 +574,17 @@ def test_a_capture_may_end_anywhere(script: Script) -> None:
         assert [e.value for e in of(ByteSeen, events)] == [s.value for s in waveform.sent if s.end_ns <= changes[-1][0]]
 
 
+def test_bare_traffic_may_end_in_a_command() -> None:
+    waveform = drawn(IDENTIFY, power=False)
+    for value in POLL.command[:2]:
+        waveform.byte(Role.BODY, value)
+    events = observed(waveform.changes, lines=BARE)
+    assert of(Violation, events) == []
+    assert whole(events) == truth(waveform)
+    assert [event.value for event in of(ByteSeen, events)] == [sent.value for sent in waveform.sent]
+    assert [event.data for event in of(FragmentSeen, events)] == [POLL.command[:2]]
+
+
 @pytest.mark.parametrize(
     ("cut", "silence_ns", "broken"),
     [

@@ -516,10 +516,13 @@ def test_the_bell_body_keeps_what_the_public_lens_program_needs(bell: Session) -
     """LENS_ACK high 10 us before CLK; BODY_ACK high 6 us behind the sum; BODY_ACK high 8 us behind LENS_ACK low."""
     rises, falls, drops = edges(bell, LENS_ACK, 1), edges(bell, LENS_ACK, 0), edges(bell, BODY_ACK, 0)
     for event in of(TransactionSeen, bell.events):
+        ends = [0, *(byte.end_ns for byte in event.wire)]
         for index, byte in enumerate(event.wire):
             drop = min(at for at in drops if at > byte.end_ns)
-            if byte.sender == "lens" or index == 0:
-                assert byte.t_ns - max(at for at in rises if at < byte.t_ns) >= 10_000
+            assert byte.t_ns - max(at for at in rises if at < byte.t_ns) >= 10_000, index
+            assert byte.sender == "lens" or byte.t_ns - max(at for at in ends if at < byte.t_ns) >= 22_300 + 10_000, (
+                index
+            )
             if byte.sender == "lens":
                 assert drop - byte.end_ns >= 6_000
     for drop in drops[1:]:

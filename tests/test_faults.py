@@ -175,7 +175,7 @@ JUDGES: dict[str, Callable[[Talk], bool]] = {
     "status_lies": says_target_while_moving,
     "lens_ack_stuck_high": causes_of(Cause.BROKE_OFF),
     "lens_ack_stuck_low": causes_of(Cause.NO_ANSWER),
-    "late_ack": lambda seen: Cause.BROKE_OFF in seen.causes and not all(one.sums_ok for one in seen.transactions),
+    "late_ack": causes_of(Cause.BROKE_OFF),
     "short_ack_pulse": causes_of(Cause.NO_COMMAND),
     "lost_bit": causes_of(Cause.BROKE_OFF),
     "data_into_body_turn": causes_of(Cause.UNKNOWN_SHAPE),

@@ -15,7 +15,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "specs").glob("*.md"), *(ROOT / "captures").glob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "specs").glob("*.md"),
+        *(ROOT / "captures").glob("*.md"),
+        *(ROOT / "drivers").rglob("*.md"),
+        *ROOT.glob("tools/*/*.md"),
+    ]
+)
 
 
 def shell_lines(text: str) -> list[str]:
@@ -31,10 +39,12 @@ def test_ci_calls_exactly_the_test_command_of_the_readme() -> None:
 def test_every_option_in_the_readme_exists() -> None:
     from m43tools.cli import root
     from m43tools.lenses import lenses
-    from m43tools.simulate import lens
+    from m43tools.simulate.body import body
+    from m43tools.simulate.lens import lens
+    from m43tools.simulate.session import session
     from m43tools.sniff import sniff
 
-    commands = (root, sniff, lens, lenses)
+    commands = (root, sniff, lens, body, session, lenses)
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
     own = [line for line in shell_lines(README) if line.startswith("m43 ")]
     own += re.findall(r"`((?:m43 |--)[^`]*)`", README)
@@ -94,6 +104,8 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path: Path) -> None:
     for package in ("m43proto", "m43drivers", "m43tools"):
         assert f"{package}/py.typed" in names
     assert "m43proto/lenses.csv" in names
+    scripts = (ROOT / "drivers" / "m43drivers" / "simulator" / "scripts").glob("*.toml")
+    assert {f"m43drivers/simulator/scripts/{path.name}" for path in scripts} <= set(names)
     [source] = tmp_path.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}

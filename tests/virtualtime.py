@@ -1,8 +1,4 @@
-"""An event loop on virtual time: when nothing is ready, the time jumps to the next timer.
-
-`run` runs a coroutine to its end; a seed shuffles what is ready at one moment, so that tests can look at many orders.
-A loop in which nothing will ever happen is a deadlock, and raises.
-"""
+"""An event loop whose time jumps: nothing sleeps, and a seed decides which of several ready tasks goes first."""
 
 from __future__ import annotations
 
@@ -12,71 +8,100 @@ import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections import deque
+    from collections.abc import Coroutine, Mapping
 
-T = TypeVar("T")
+__all__ = ["DeadlockError", "VirtualLoop", "run"]
+
+_T = TypeVar("_T")
 
 
 class DeadlockError(AssertionError):
-    """Nothing is ready, and no timer will ever make anything ready."""
+    """Every task waits, no timer runs and no descriptor is ready: nothing would ever happen again."""
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """A selector that does not wait, but lets the time jump."""
+class _Jumping(selectors.DefaultSelector):
+    """Where the real selector would wait, the loop's time jumps."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop: VirtualLoop | None = None
+    loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        if not ready and timeout is None:
-            raise DeadlockError("nothing is ready, and nothing ever will be")
-        if not ready and timeout and self.loop is not None:
-            self.loop.jump(timeout)
+        ready = super().select(0)
+        if ready:
+            return ready
+        if timeout is None:
+            raise DeadlockError("every task waits, and no timer runs")
+        self.loop.now_s += max(timeout, 0.0)
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop; its time begins at 1000 s."""
+    """A loop that is never late; see `run`.
+
+    Attributes:
+        now_s: its time in seconds; it begins at 1000.
+        steps: how often it has gone round.
+        problems: what was given to the exception handler.
+    """
+
+    _ready: deque[asyncio.Handle]
 
     def __init__(self, seed: int | None = None) -> None:
-        self._now_s = 1000.0
-        selector = _JumpingSelector()
-        super().__init__(selector)
+        selector = _Jumping()
         selector.loop = self
-        self._rng = None if seed is None else random.Random(seed)
+        self.now_s = 1000.0
         self.steps = 0
+        self.problems: list[Mapping[str, Any]] = []
+        self._draws = None if seed is None else random.Random(seed)
+        super().__init__(selector)
+        self.set_exception_handler(lambda _, context: self.problems.append(context))
 
     def time(self) -> float:
-        return self._now_s
-
-    def jump(self, seconds: float) -> None:
-        self._now_s += seconds
+        return self.now_s
 
     def _run_once(self) -> None:
         self.steps += 1
-        ready: Any = self._ready  # type: ignore[attr-defined]
-        if self._rng is not None and len(ready) > 1:
-            shuffled = list(ready)
-            self._rng.shuffle(shuffled)
-            ready.clear()
-            ready.extend(shuffled)
-        super()._run_once()  # type: ignore[misc]
+        if self._draws is not None:
+            self._shuffle(self._draws)
+        super()._run_once()  # type: ignore[misc]  # typeshed leaves it out
+
+    def _shuffle(self, draws: random.Random) -> None:
+        """Let the ready tasks change places; callbacks keep theirs, for asyncio promises their order."""
+        places = [place for place, handle in enumerate(self._ready) if _is_step(handle)]
+        steps = draws.sample([self._ready[place] for place in places], len(places))
+        for place, handle in zip(places, steps, strict=True):
+            self._ready[place] = handle
 
 
-def run(coroutine: Coroutine[Any, Any, T], *, seed: int | None = None) -> T:
-    """Run a coroutine on virtual time; no task may be left behind."""
-    loop = VirtualLoop(seed)
-    try:
-        asyncio.set_event_loop(loop)
-        result = loop.run_until_complete(coroutine)
-        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
-        assert not left, left
+def _is_step(handle: asyncio.Handle) -> bool:
+    callback = handle._callback  # type: ignore[attr-defined]  # typeshed leaves it out
+    return isinstance(getattr(callback, "__self__", None), asyncio.Task)
+
+
+def run(main: Coroutine[Any, Any, _T], *, seed: int | None = None) -> _T:
+    """Run a coroutine in virtual time and return its result.
+
+    Args:
+        main: what to run.
+        seed: shuffles the ready tasks, always in the same way; None leaves them in asyncio's order.
+
+    Raises:
+        DeadlockError: nothing would ever happen again.
+        AssertionError: tasks were left running, or an exception had no taker.
+    """
+    loops: list[VirtualLoop] = []
+
+    def factory() -> VirtualLoop:
+        loops.append(VirtualLoop(seed))
+        return loops[0]
+
+    async def watched() -> _T:
+        result = await main
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks left running: {left}"
         return result
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        asyncio.set_event_loop(None)
-        loop.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        result = runner.run(watched())
+    assert not loops[0].problems, f"nobody took: {loops[0].problems}"
+    return result

@@ -28,7 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
     "lens": ("m43tools.lens:lens", "Drive a lens: read it, move aperture and focus, watch it."),
-    "simulate": ("m43tools.simulate:simulate", "Simulate a lens at the pins, for somebody else's simulator."),
+    "simulate": ("m43tools.simulate:simulate", "Simulate a lens, a body, or a session of both."),
+    "ports": ("m43tools.ports:ports", "List serial ports, and where a bridge may be."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),
 }
 """Subcommands: name -> (where it is, its help in a sentence)."""
@@ -144,4 +145,12 @@ def _forget_stdout() -> None:
 
 def entry_point() -> None:
     """Run as the console script."""
+    _replace_closed_streams()
     sys.exit(main())
+
+
+def _replace_closed_streams() -> None:
+    """Give a stream that was closed before the program began nothing to read, and nobody to write to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

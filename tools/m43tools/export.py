@@ -21,7 +21,7 @@ PICTURED = "captures/bell-fakebody__lens-model__power-up/capture.sr"
 """The capture whose decode the README shows, from the root of the repository."""
 
 
-def _spec_pages(root: Path) -> dict[Path, str]:
+def _spec_pages(root: Path) -> dict[Path, bytes]:
     from m43tools.render.spec import filled
 
     pages = sorted((root / "specs").glob("*.md"))
@@ -29,10 +29,24 @@ def _spec_pages(root: Path) -> dict[Path, str]:
         raise M43Error(
             f"{root}: no page of the spec (specs/*.md) here; run it in the root of the repository or give -o"
         )
-    return {page: filled(page.read_text(encoding="utf-8"), page.name) for page in pages}
+    return {page: filled(page.read_text(encoding="utf-8"), page.name).encode() for page in pages}
 
 
-def _picture(root: Path) -> dict[Path, str]:
+def _captures(root: Path) -> dict[Path, bytes]:
+    from m43tools.library import capture_table, provenances, rebuilt
+    from m43tools.render.spec import filled
+
+    told = provenances(root)
+    page = root / "captures" / "README.md"
+    tables = {"captures": lambda: capture_table(told)}
+    files = {page: filled(page.read_text(encoding="utf-8"), page.name, tables).encode()}
+    for folder, provenance in told.items():
+        if provenance["capture"]["origin"] == "synthetic":
+            files |= rebuilt(folder, provenance)
+    return files
+
+
+def _picture(root: Path) -> dict[Path, bytes]:
     from m43drivers.capture import open_capture
     from m43drivers.lines import lines_by_name
     from m43drivers.observe import observe
@@ -52,10 +66,14 @@ def _picture(root: Path) -> dict[Path, str]:
     target = root / "specs" / "pictures" / "sniff.svg"
     fresh = svg_of(stream.getvalue(), f"m43 sniff {PICTURED}")
     held = target.read_text(encoding="utf-8") if target.exists() else ""
-    return {target: held if text_in(held) == text_in(fresh) else fresh}
+    return {target: (held if text_in(held) == text_in(fresh) else fresh).encode()}
 
 
-TARGETS: dict[str, Callable[[Path], dict[Path, str]]] = {"spec": _spec_pages, "picture": _picture}
+TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
+    "spec": _spec_pages,
+    "picture": _picture,
+    "captures": _captures,
+}
 """What can be exported: name -> function from the root of the repository to the files and what they should hold."""
 
 
@@ -81,6 +99,7 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     \b
     spec     the tables between '<!-- generated: ... -->' markers in specs/*.md
     picture  the picture of m43 sniff in the README, specs/pictures/sniff.svg
+    captures the synthetic captures, each by the command in its capture.toml, and the table in captures/README.md
 
     \b
     Examples:
@@ -88,11 +107,20 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
       m43 export spec --check
     """
     wanted = [files for target in targets or TARGETS for files in TARGETS[target](root).items()]
-    stale = {path: text for path, text in wanted if not path.exists() or path.read_text(encoding="utf-8") != text}
-    for path, text in stale.items():
+    stale = {path: content for path, content in wanted if not path.exists() or not _same(path, content)}
+    for path, content in stale.items():
         click.echo(f"{'stale' if check else 'written'}: {path}")
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
     if check and stale:
         ctx.exit(EXIT_STALE)
+
+
+def _same(path: Path, content: bytes) -> bool:
+    held = path.read_bytes()
+    if path.suffix == ".sr":
+        from m43tools.library import same_session
+
+        return same_session(held, content)
+    return held == content

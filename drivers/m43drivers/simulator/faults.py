@@ -157,7 +157,7 @@ _ROWS = (
         "late_ack",
         _PINS,
         "LENS_ACK falls 40 us after a byte of the body, and the lens takes no bit until then.",
-        "violation broke_off and a wrong sum with a body that does not wait for the acknowledge, as the lens misses "
+        "violation broke_off, behind a command, with a body that does not wait for the acknowledge, as the lens misses "
         "bits; nothing wrong with one that waits",
     ),
     Fault(

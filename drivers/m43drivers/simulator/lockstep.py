@@ -10,17 +10,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from m43proto.ends import NEVER
 from m43proto.errors import M43Error
 from m43proto.pins import LINES, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
     from m43proto.ends import PinEnd
 
-__all__ = ["Lockstep", "LockstepError"]
+__all__ = ["LONGEST_LINE", "Lockstep", "LockstepError", "lines_of", "serve"]
 
+LONGEST_LINE = 1_000
+"""Characters of the longest line of text that is taken."""
+
+_TIME = re.compile(r"[0-9]{1,18}")
 _ASSIGNMENT = re.compile(r"([A-Z_]+)=([01z])")
 _LEVELS = {"0": 0, "1": 1, "z": None}
 
@@ -42,7 +46,7 @@ class Lockstep:
 
     def __init__(self, end: PinEnd) -> None:
         self._end = end
-        self._theirs: dict[Line, int | None] = dict.fromkeys(LINES)
+        self._own = end.drives & ~Line.DATA.mask
         self.now_ns = 0
         self.next_ns: int | None = 0
 
@@ -61,33 +65,25 @@ class Lockstep:
             nothing changes, or None for never.
 
         Raises:
-            LockstepError: the time goes back, or past the time at which this end was to act.
+            LockstepError: the time goes back, or past the time at which this end was to act; or the other side drives a
+                line that only this end drives.
         """
         if now_ns < self.now_ns:
             raise LockstepError(f"time {now_ns} is before {self.now_ns}; time does not go back")
         if self.next_ns is not None and now_ns > max(self.next_ns, self.now_ns):
             raise LockstepError(f"time {now_ns} is past {self.next_ns}, when this end acts; step there first")
-        self._theirs |= dict(lines or {})
+        theirs = dict(lines or {})
+        stolen = [line for line, level in theirs.items() if level is not None and line.mask & self._own]
+        if stolen:
+            raise LockstepError(f"{', '.join(stolen)}: only this end drives that; leave it out")
         self.now_ns = now_ns
-        next_ns = self._end.advance(now_ns, self._levels())
-        self.next_ns = None if next_ns == NEVER else next_ns
-        return self.outputs, self.next_ns
+        outputs, self.next_ns = self._end.step(now_ns, theirs)
+        return outputs, self.next_ns
 
     @property
     def outputs(self) -> dict[Line, int | None]:
         """The lines that this end can drive, with their levels; None for released."""
-        end = self._end
-        own = end.drives | (Line.DATA.mask if not end.drives & Line.DATA.mask else 0)
-        return {
-            line: (int(bool(end.outputs & line.mask)) if end.drives & line.mask else None)
-            for line in LINES
-            if own & line.mask
-        }
-
-    def _levels(self) -> int:
-        """Return the levels of all lines; one that nobody drives is low."""
-        theirs = sum(line.mask for line, level in self._theirs.items() if level)
-        return theirs | (self._end.outputs & self._end.drives)
+        return self._end.driven
 
     def take_line(self, text: str) -> str:
         """Take one line of the protocol and return the answer, an error line included; see specs/8-lockstep.md."""
@@ -100,11 +96,46 @@ class Lockstep:
         return f"{now_ns} {shown} next={'never' if next_ns is None else next_ns}"
 
 
+def serve(lockstep: Lockstep, lines: Iterable[str], write: Callable[[str], object]) -> None:
+    """Hold a session of the line protocol, until there are no more lines.
+
+    Args:
+        lockstep: the end.
+        lines: what the other side says, as from `lines_of`; empty lines are passed over.
+        write: takes each answer, without a line end, and must bring it to the other side at once.
+    """
+    for line in lines:
+        if line.strip(" \t\r\n"):
+            write(lockstep.take_line(line))
+
+
+def lines_of(stream: BinaryIO) -> Iterator[str]:
+    """Yield the lines of a stream of bytes, whatever they are: bytes beyond ASCII stay visible, as characters.
+
+    A line that is too long is yielded as far as shows that it is; what is left of it is passed over. The end of the
+    stream ends the last line.
+    """
+    whole = True
+    while piece := stream.readline(LONGEST_LINE + 2):
+        if whole:
+            yield piece.decode("latin-1").rstrip("\r\n")
+        whole = piece.endswith(b"\n")
+
+
 def _parsed(text: str) -> tuple[int, dict[Line, int | None]]:
-    time_text, *assignments = text.split() or [""]
-    if not time_text.isdecimal() or len(time_text) > 18:
+    if len(text) > LONGEST_LINE:
+        raise LockstepError(f"{_shown(text)}: a line has at most {LONGEST_LINE} characters")
+    if not text.isascii():
+        raise LockstepError(f"{_shown(text)}: a line is of ASCII characters")
+    time_text, *words = text.split() or [""]
+    if not _TIME.fullmatch(time_text):
         raise LockstepError(f"{_shown(text)}: a line begins with the time in nanoseconds, such as 1500 CLK=0")
-    return int(time_text), dict(_assignment(word) for word in assignments)
+    lines: dict[Line, int | None] = {}
+    for line, level in map(_assignment, words):
+        if line in lines:
+            raise LockstepError(f"{_shown(text)}: {line} stands twice; give its last level only")
+        lines[line] = level
+    return int(time_text), lines
 
 
 def _assignment(word: str) -> tuple[Line, int | None]:
@@ -115,4 +146,4 @@ def _assignment(word: str) -> tuple[Line, int | None]:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return ascii(text if len(text) <= 40 else text[:37] + "...")

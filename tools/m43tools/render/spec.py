@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from m43drivers.bridge.protocol import KINDS, Polled, fields_of
 from m43drivers.simulator.faults import FAULTS
 from m43drivers.simulator.profiles import PROFILES
+from m43drivers.simulator.script import load_script, script_names
+from m43drivers.simulator.steps import REQUIRED, SETTINGS, STEPS
 from m43proto.errors import M43Error
 from m43proto.evidence import SOURCES, Evidence
 from m43proto.messages import PROVISIONAL, PUBLIC
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
 
     from m43drivers.simulator.faults import Fault
     from m43drivers.simulator.profiles import Profile
+    from m43drivers.simulator.steps import Key, StepKind
     from m43proto.schema import Field, Message, MessageSpec
 
-__all__ = ["MarkerError", "filled"]
+__all__ = ["MarkerError", "filled", "markdown"]
 
 _MARKED = re.compile(
     r"^(<!-- generated: (?P<what>[^>]+?) -->\n)(?P<body>.*?)^(<!-- end generated -->)$", re.DOTALL | re.MULTILINE
@@ -39,12 +43,13 @@ class MarkerError(M43Error):
     """A marker in a page of the spec is broken or names no table."""
 
 
-def filled(page: str, name: str) -> str:
+def filled(page: str, name: str, more: Mapping[str, Callable[[], str]] | None = None) -> str:
     """Return a page with every pair of markers filled from the tables.
 
     Args:
         page: Markdown text.
         name: what to call the page in errors.
+        more: tables of this page alone, by name: functions that return Markdown.
 
     Raises:
         MarkerError: a pair is broken, or names no table.
@@ -52,19 +57,22 @@ def filled(page: str, name: str) -> str:
     pairs = len(_MARKED.findall(page))
     if pairs != len(_OPENING.findall(page)):
         raise MarkerError(f"{name}: a '<!-- generated: ... -->' has no '<!-- end generated -->'")
-    return _MARKED.sub(lambda match: match[1] + "\n" + _table(match["what"], name) + "\n" + match[4], page)
+    return _MARKED.sub(
+        lambda match: match[1] + "\n" + _table(match["what"], name, _TABLES | dict(more or {})) + "\n" + match[4], page
+    )
 
 
-def _table(what: str, name: str) -> str:
+def _table(what: str, name: str, tables: Mapping[str, Callable[[], str]]) -> str:
     kind, _, argument = what.partition(" ")
     if kind == "message":
         return _message_table(argument, name)
-    if what not in _TABLES:
-        raise MarkerError(f"{name}: no table is called {what!r}; tables: {', '.join(_TABLES)}, message NAME")
-    return _TABLES[what]()
+    if what not in tables:
+        raise MarkerError(f"{name}: no table is called {what!r}; tables: {', '.join(tables)}, message NAME")
+    return tables[what]()
 
 
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
@@ -81,11 +89,11 @@ def _numbered(part: str) -> str:
 
 
 def _evidence_table() -> str:
-    return _markdown(("level", "mark", "meaning"), [(f"`{level}`", level.mark, level.meaning) for level in Evidence])
+    return markdown(("level", "mark", "meaning"), [(f"`{level}`", level.mark, level.meaning) for level in Evidence])
 
 
 def _pin_table() -> str:
-    return _markdown(
+    return markdown(
         ("line", "driven by", "idle", "purpose", "evidence", "source"),
         [
             (
@@ -102,7 +110,7 @@ def _pin_table() -> str:
 
 
 def _shape_table() -> str:
-    return _markdown(
+    return markdown(
         ("shape", "first nibble", "after the command sum", "evidence", "source"),
         [
             (f"`{row.shape}` ({row.letter})", f"{row.nibble:X}", row.summary, row.evidence, _cited(row.source))
@@ -115,7 +123,7 @@ def _turn_table() -> str:
     def then(phase: Phase | None) -> str:
         return "as the shape says" if phase is None else phase
 
-    return _markdown(
+    return markdown(
         ("phase", "DATA is driven by", "bytes", "then"),
         [
             (phase, turn.sender, "length - 1" if turn.size is None else str(turn.size), then(turn.then))
@@ -125,7 +133,7 @@ def _turn_table() -> str:
 
 
 def _messages_table() -> str:
-    return _markdown(
+    return markdown(
         ("section", "name", "command", "shape", "what it does", "evidence", "source"),
         [_message_row(kind.spec) for kind in _CATALOGUE],
     )
@@ -149,7 +157,7 @@ def _message_table(name: str, page: str) -> str:
         raise MarkerError(f"{page}: no message is called {name!r}")
     spec = kind.spec
     head = f"Command `{spec.opcode.hex(' ').upper()}`, shape {spec.shape}, {spec.evidence} ({_cited(spec.source)}).\n\n"
-    return head + _markdown(
+    return head + markdown(
         ("where", "bytes", "field", "what it is", "encoding", "unit", "evidence", "source"),
         [_field_row(field) for field in spec.fields],
     )
@@ -169,7 +177,7 @@ def _field_row(field: Field) -> tuple[str, ...]:
 
 
 def _faults_table() -> str:
-    return _markdown(
+    return markdown(
         ("fault", "kind", "what the lens does wrong", "what `m43 sniff` shows", "without `@N`"),
         [(f"`{row.name}`", row.kind, row.doc, row.shown, _where(row)) for row in FAULTS.values()],
     )
@@ -183,7 +191,7 @@ def _where(fault: Fault) -> str:
 
 
 def _profiles_table() -> str:
-    return _markdown(
+    return markdown(
         ("profile", "lens", "identity", "what is special", "what is made up"),
         [
             (f"`{row.name}`", row.lens.name, row.lens.id_text, ", ".join(_special(row)) or "-", row.synthetic)
@@ -204,11 +212,11 @@ def _special(profile: Profile) -> Iterator[str]:
 
 
 def _states_table() -> str:
-    return _markdown(("state", "meaning"), [(f"`{state}`", state.meaning) for state in State])
+    return markdown(("state", "meaning"), [(f"`{state}`", state.meaning) for state in State])
 
 
 def _transitions_table() -> str:
-    return _markdown(
+    return markdown(
         ("in state", *(f"`{trigger}`" for trigger in Trigger)),
         [(f"`{state}`", *(_transition(state, trigger) for trigger in Trigger)) for state in State],
     )
@@ -222,11 +230,11 @@ def _transition(state: State, trigger: Trigger) -> str:
 
 
 def _triggers_table() -> str:
-    return _markdown(("trigger", "what happens"), [(f"`{trigger}`", trigger.meaning) for trigger in Trigger])
+    return markdown(("trigger", "what happens"), [(f"`{trigger}`", trigger.meaning) for trigger in Trigger])
 
 
 def _timeouts_table() -> str:
-    return _markdown(
+    return markdown(
         ("wait", "limit", "for what", "evidence", "source"),
         [
             (f"`{wait}`", f"{row.limit_ns / 1e6:g} ms", row.doc, row.evidence, _cited(row.source))
@@ -236,7 +244,7 @@ def _timeouts_table() -> str:
 
 
 def _delays_table(kind: type[BodyTiming] | type[LensTiming], named: Mapping[str, BodyTiming | LensTiming]) -> str:
-    return _markdown(
+    return markdown(
         ("delay", "from where to where", *(f"`{name}`" for name in named), "evidence", "source"),
         [
             (
@@ -247,6 +255,82 @@ def _delays_table(kind: type[BodyTiming] | type[LensTiming], named: Mapping[str,
                 _cited(delay.source),
             )
             for name, delay in delays_of(kind).items()
+        ],
+    )
+
+
+def _steps_table() -> str:
+    return markdown(
+        ("step", "what it does", "keys", "example"),
+        [
+            (f"`{row.name}`", row.doc, "; ".join(map(_key_told, row.keys)) or "-", _written(row))
+            for row in STEPS.values()
+        ],
+    )
+
+
+def _written(row: StepKind) -> str:
+    given = ", ".join(f"{key.name} = {key.example}" for key in row.keys)
+    return f'`{{do = "{row.name}", {given}}}`' if given else f'`"{row.name}"`'
+
+
+def _key_told(key: Key) -> str:
+    return f"`{key.name}`: {key.doc} ({key.expected}{_usual(key)})"
+
+
+def _usual(key: Key) -> str:
+    if key.default is REQUIRED:
+        return ""
+    return "; may be left out" if key.default in (None, "", b"") else f"; {key.default} unless given"
+
+
+def _settings_table() -> str:
+    return markdown(
+        ("setting", "what it is", "value", "unless given", "example"),
+        [
+            (
+                f"`{row.name}`",
+                row.doc,
+                row.expected,
+                "-" if row.default in (None, "") else str(row.default),
+                f"`{row.name} = {row.example}`",
+            )
+            for row in SETTINGS.values()
+        ],
+    )
+
+
+def _scripts_table() -> str:
+    return markdown(("script", "what it does"), [(f"`{name}`", load_script(name).about) for name in script_names()])
+
+
+def _bridge_messages_table() -> str:
+    return markdown(
+        ("kind", "message", "from", "what it does", "may be repeated"),
+        [
+            (
+                f"`{kind:02X}`",
+                f"`{message.__name__}`",
+                "bridge" if _is_of_bridge(kind) else "host",
+                (message.__doc__ or "").strip(),
+                "-" if _is_of_bridge(kind) else "yes" if message.repeatable else "no",
+            )
+            for kind, message in KINDS.items()
+        ],
+    )
+
+
+def _is_of_bridge(kind: int) -> bool:
+    return kind >= Polled.kind
+
+
+def _bridge_fields_table() -> str:
+    return markdown(
+        ("message", "field", "on the wire", "what it is"),
+        [
+            (f"`{message.__name__}`", f"`{name}`", part.wire, part.doc)
+            for message in KINDS.values()
+            for name, part in fields_of(message).items()
         ],
     )
 
@@ -267,6 +351,11 @@ _TABLES: dict[str, Callable[[], str]] = {
     "lens delays": lambda: _delays_table(LensTiming, LENS_TIMINGS),
     "faults": _faults_table,
     "profiles": _profiles_table,
+    "scripts": _scripts_table,
+    "steps": _steps_table,
+    "settings": _settings_table,
+    "bridge messages": _bridge_messages_table,
+    "bridge fields": _bridge_fields_table,
 }
 
 

@@ -1,8 +1,6 @@
-"""``m43 simulate``: a lens to test a body against, before there is hardware."""
+"""``m43 simulate lens``: a lens to test a body against."""
 
 from __future__ import annotations
-
-import sys
 
 import click
 
@@ -11,26 +9,14 @@ from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.lockstep import Lockstep
 from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES, profile_named
-from m43proto.timing import LENS_TIMINGS
+from m43proto.timing import JITTERY, LENS_TIMINGS, lens_timing
 from m43tools.catalogues import combined
+from m43tools.stdio import serve_stdio
 
-__all__ = ["simulate"]
-
-
-@click.group(short_help="Simulate a lens at the pins, for somebody else's simulator.")
-def simulate() -> None:
-    r"""Simulate a lens at the pins, for somebody else's simulator.
-
-    \b
-    Examples:
-      m43 simulate lens --stdio
-      m43 simulate lens --profile panasonic-pz-14-42 --timing slow --stdio
-
-    Exit codes: 0 the other side has closed the connection; 2 wrong usage.
-    """
+__all__ = ["lens"]
 
 
-@simulate.command(
+@click.command(
     short_help="A lens, in lockstep on stdin and stdout.",
     epilog="Exit codes: 0 the other side has closed the connection; 2 wrong usage.",
 )
@@ -42,8 +28,13 @@ def simulate() -> None:
     help=f"Which lens: {', '.join(PROFILES)}; or any lens by its id, such as lens:2-14-10 (m43 lenses lists them).",
 )
 @click.option(
-    "--timing", type=click.Choice(list(LENS_TIMINGS)), default="bell_lens", show_default=True, help="How fast it is."
+    "--timing",
+    type=click.Choice([*LENS_TIMINGS, JITTERY]),
+    default="bell_lens",
+    show_default=True,
+    help="How fast it is.",
 )
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the timing jittery.")
 @click.option(
     "--fault",
     "faults",
@@ -54,7 +45,7 @@ def simulate() -> None:
 )
 @click.option("--stdio", is_flag=True, required=True, help="Talk the line protocol of specs/8-lockstep.md.")
 @click.pass_context
-def lens(ctx: click.Context, profile: str, timing: str, faults: tuple[str, ...], *, stdio: bool) -> None:
+def lens(ctx: click.Context, profile: str, timing: str, seed: int, faults: tuple[str, ...], *, stdio: bool) -> None:
     r"""Simulate a lens, in lockstep with the simulator that runs your body's firmware.
 
     Your side writes what it drives, and when; the lens answers what it drives from then on, and when it will act by
@@ -71,8 +62,4 @@ def lens(ctx: click.Context, profile: str, timing: str, faults: tuple[str, ...],
     """
     catalogue = combined(ctx.find_root().obj or ())
     simulated = SimulatedLens(profile_named(profile), faults_named(faults), catalogue)
-    lockstep = Lockstep(pin_lens(simulated, LENS_TIMINGS[timing], catalogue.shape_of))
-    for line in sys.stdin:
-        if line.strip():
-            click.echo(lockstep.take_line(line))
-            sys.stdout.flush()
+    serve_stdio(Lockstep(pin_lens(simulated, lens_timing(timing, seed), catalogue.shape_of)))
