@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from m43drivers.transport import Break, Frames, Heartbeat, Lost, Outcome, Polled, Report, Transport, TransportLostError
+from m43drivers.transports import open_transport
 from m43drivers.transports.recording import RecordingTransport
 from m43drivers.transports.replay import ReplayTransport
-from m43drivers.transports.sim import SimTransport
 from m43proto.exchange import transfers_of
 from m43proto.messages import PUBLIC, Drive, Identify, Initialise, SelectLinkMode, Status
 from m43proto.session import TIMEOUTS, Wait
@@ -43,11 +43,11 @@ class Case:
 
     Attributes:
         made: gives the transport, its other end ready, for the time of the context; given the folder of the test.
-        rehearsed: whether the scenario must first run against a `recorder` in that folder.
+        rehearsal: makes the recording, for a transport that needs one: what the scenario runs against first.
     """
 
     made: Callable[[Path], AbstractAsyncContextManager[Transport]]
-    rehearsed: bool = False
+    rehearsal: Callable[[Path], AbstractAsyncContextManager[Transport]] | None = None
 
 
 def constructed(make: Callable[[Path], Transport]) -> Callable[[Path], AbstractAsyncContextManager[Transport]]:
@@ -58,20 +58,36 @@ def constructed(make: Callable[[Path], Transport]) -> Callable[[Path], AbstractA
     return made
 
 
-def recorder(folder: Path) -> Transport:
-    return RecordingTransport(SimTransport(LENS), folder / "exchange.jsonl")
+def recorder(url: str) -> Callable[[Path], Transport]:
+    return lambda folder: open_transport(url, record=str(folder / "exchange.jsonl"))
 
 
 def replayer(options: str) -> Callable[[Path], Transport]:
     return lambda folder: ReplayTransport(f"{folder / 'exchange.jsonl'}{options}")
 
 
+def simple(url: str) -> Case:
+    return Case(constructed(lambda _: open_transport(url)))
+
+
+def replay(url: str, options: str = "") -> Case:
+    return Case(constructed(replayer(options)), rehearsal=constructed(recorder(url)))
+
+
+SIM, LOOPBACK = f"sim:{LENS}", f"loopback:{LENS}"
+
 CASES = {
-    "sim": Case(constructed(lambda _: SimTransport(LENS))),
-    "sim at the pins": Case(constructed(lambda _: SimTransport(f"{LENS}?pins=1"))),
-    "recording of sim": Case(constructed(recorder)),
-    "replay": Case(constructed(replayer("")), rehearsed=True),
-    "fast replay": Case(constructed(replayer("?fast=1")), rehearsed=True),
+    "sim": simple(SIM),
+    "sim at the pins": simple(f"{SIM}?pins=1"),
+    "bridge": simple(LOOPBACK),
+    "bridge far away": simple(f"{LOOPBACK}?delay_s=0.01&dribble=1"),
+    "recording of sim": Case(constructed(recorder(SIM))),
+    "recording of a bridge": Case(constructed(recorder(LOOPBACK))),
+    "replay": replay(SIM),
+    "fast replay": replay(SIM, "?fast=1"),
+    "replay of the pins": replay(f"{SIM}?pins=1"),
+    "replay of a bridge": replay(LOOPBACK),
+    "fast replay of a bridge": replay(LOOPBACK, "?fast=1"),
 }
 
 
@@ -86,8 +102,8 @@ def carry_out(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Scena
             await transport.close()
 
     def carry_out(scenario: Scenario) -> None:
-        if case.rehearsed:
-            run(with_transport(constructed(recorder)(tmp_path), scenario))
+        if case.rehearsal is not None:
+            run(with_transport(case.rehearsal(tmp_path), scenario))
         run(with_transport(case.made(tmp_path), scenario))
 
     return carry_out
@@ -307,7 +323,7 @@ async def cut_recording(folder: Path) -> AsyncIterator[tuple[Transport, Callable
     """Give a recording that ends in the midst of polling: its end comes by itself."""
 
     async def session() -> None:
-        transport = recorder(folder)
+        transport = recorder(SIM)(folder)
         told = await opened(transport)
         await transport.start_frames(Frames(60, POLL))
         await polls(transport, told, 10)
@@ -317,8 +333,34 @@ async def cut_recording(folder: Path) -> AsyncIterator[tuple[Transport, Callable
     yield ReplayTransport(str(folder / "exchange.jsonl")), lambda: None
 
 
+@asynccontextmanager
+async def unplugged_bridge(folder: Path) -> AsyncIterator[tuple[Transport, Callable[[], None]]]:
+    transport = open_transport(LOOPBACK)
+
+    def unplug() -> None:
+        stream = getattr(transport, "_stream")  # noqa: B009  # the hand that pulls the cable
+        stream.unplug()
+
+    yield transport, unplug
+
+
+@asynccontextmanager
+async def unplugged_recording(folder: Path) -> AsyncIterator[tuple[Transport, Callable[[], None]]]:
+    """Give the recording of a bridge that was unplugged: its end comes by itself, as it came then."""
+    async with unplugged_bridge(folder) as (bridge, unplug):
+        recording = RecordingTransport(bridge, folder / "exchange.jsonl")
+        told = await opened(recording)
+        await recording.start_frames(Frames(60, POLL))
+        await polls(recording, told, 10)
+        unplug()
+        await recording.close()
+    yield ReplayTransport(str(folder / "exchange.jsonl")), lambda: None
+
+
 LOSABLE: dict[str, Callable[[Path], AbstractAsyncContextManager[tuple[Transport, Callable[[], None]]]]] = {
-    "replay": cut_recording,
+    "bridge": unplugged_bridge,
+    "replay that was cut": cut_recording,
+    "replay of a loss": unplugged_recording,
 }
 """Transports whose other end can go: each gives the transport, and what takes the other end away."""
 
