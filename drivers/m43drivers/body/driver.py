@@ -555,14 +555,17 @@ class BodyDriver:
         async def run() -> MessageSeen:
             lens.demand()
             seen = await self._bus.transact(command, data, message=None if isinstance(message, bytes) else message)
-            if self._life is Life.INITIALISING:
+            if isinstance(message, bytes) and any(seen.kind is step.request for step in self._dialect.steps):
                 await self._leave_start_up()
             return seen
 
         return await self._ask(Urgency.COMMAND, run)
 
     async def _leave_start_up(self) -> None:
-        """Bring the session back where a raw command of the start-up took it from: polls do so (BELL@45cf9b6)."""
+        """Bring the session back where a raw command of the start-up took it from: polls do so (BELL@45cf9b6).
+
+        Two, for the first may itself be the step of the start-up that is due.
+        """
         for _ in range(2):
             await self._bus.transact(self._polling.poll)
         if self._life not in UP:
