@@ -1,7 +1,7 @@
 """Random schedules for the driver: faults, lenses that are changed, calls, cancels: ``python -m tests.body.schedules``.
 
-A seed fixes everything: which lens, which faults, who calls what and when, what is cancelled, and in which order what is
-ready at one moment runs. Whatever happens, these hold:
+A seed fixes everything: which lens, which faults, who calls what and when, what is cancelled, and in which order runs
+what is ready at one moment. Whatever happens, these hold:
 
 * no status and no identity is accepted that the lens did not really say in that transaction;
 * nothing hangs: every call, and the whole schedule, ends within its limit of virtual time;
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import logging
 import random
 import sys
@@ -26,18 +27,21 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from m43drivers.body import BodyDriver, Lens, LensStatus, Life
-from m43drivers.body.errors import LensError
+from m43drivers.body.errors import LensError, LensFailedError
+from m43drivers.simulator.contacts import Contacts
 from m43drivers.simulator.faults import FAULTS, FaultKind
 from m43drivers.simulator.profiles import PROFILES
-from m43drivers.transport import TransportError
+from m43drivers.transport import Break
 from m43drivers.transports.sim import NO_LENS, SimTransport
-from m43proto.messages import Drive, Identify, Status
+from m43proto.messages import Identify, Status
 from tests.virtualtime import run
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from m43drivers.simulator.lens import SimulatedLens
+    from m43drivers.transport import Outcome
+    from m43proto.exchange import Transfer
 
 T = TypeVar("T")
 
@@ -97,11 +101,45 @@ class Witness:
             self.wrong.append(f"identity {lens.identity} was not said")
 
 
-class WatchedSim(SimTransport):
-    """The simulated lens, with a witness."""
+class NoisyContacts(Contacts):
+    """Contacts at which now and then a bit of the lens's turns over, or the rest of what it says is lost.
 
-    def __init__(self, address: str, witness: Witness) -> None:
+    One bit at a time: that is what the sums of the bus can show. More at once they may miss.
+
+    Args:
+        contacts: the contacts without noise.
+        rng: chance.
+    """
+
+    rate = 0.02
+
+    def __init__(self, contacts: Contacts, rng: random.Random) -> None:
+        self._contacts = contacts
+        self._rng = rng
+
+    def power(self, now_ns: int, *, on: bool) -> tuple[bool, int]:
+        """Raise or drop SLEEP."""
+        return self._contacts.power(now_ns, on=on)
+
+    def transact(self, transfers: Sequence[Transfer], now_ns: int) -> Outcome:
+        """Carry out one transaction."""
+        outcome = self._contacts.transact(transfers, now_ns)
+        if not outcome.said or self._rng.random() > self.rate:
+            return outcome
+        at = self._rng.randrange(len(outcome.said))
+        if self._rng.random() < 0.3:
+            return dataclasses.replace(outcome, said=outcome.said[:at], broke_off=Break.SILENT)
+        said = bytearray(outcome.said)
+        said[at] ^= 1 << self._rng.randrange(8)
+        return dataclasses.replace(outcome, said=bytes(said))
+
+
+class WatchedSim(SimTransport):
+    """The simulated lens, with a witness, and with noise if chance is given for it."""
+
+    def __init__(self, address: str, witness: Witness, noise: random.Random | None = None) -> None:
         self.witness = witness
+        self.noise = noise
         super().__init__(address)
 
     def change_lens(self, name: str) -> None:
@@ -109,10 +147,14 @@ class WatchedSim(SimTransport):
         super().change_lens(name)
         if self.glass is not None:
             self.witness.watch(self.glass)
+        if self.noise is not None:
+            self._contacts = NoisyContacts(self._contacts, self.noise)
+            self._may_skip = False
 
     def heal(self) -> None:
-        """Put a lens on that has no faults."""
+        """Put a lens on that has no faults, and end the noise."""
         self._options.pop("fault", None)
+        self.noise = None
         self.change_lens("olympus-14-42")
 
 
@@ -142,7 +184,16 @@ def over_pins(rng: random.Random, witness: Witness) -> WatchedSim:
     return WatchedSim(sim_address(rng, pins=True), witness)
 
 
-FACTORIES: list[tuple[int, Callable[[random.Random, Witness], WatchedSim]]] = [(9, over_bytes), (1, over_pins)]
+def over_noise(rng: random.Random, witness: Witness) -> WatchedSim:
+    """Return a simulated lens at contacts with noise."""
+    return WatchedSim(sim_address(rng, pins=False), witness, rng)
+
+
+FACTORIES: list[tuple[int, Callable[[random.Random, Witness], WatchedSim]]] = [
+    (7, over_bytes),
+    (2, over_noise),
+    (1, over_pins),
+]
 """Transports to drive, each with how often: make one from chance, and have its lens watched."""
 
 
@@ -183,7 +234,7 @@ class Schedule:
                 witness.identify(lens)
             take(lens, status)
 
-        Lens.take = taken  # type: ignore[method-assign]
+        Lens.take = taken  # type: ignore[method-assign, assignment]
         try:
             await self._live(rng, driver, transport)
         finally:
@@ -243,8 +294,8 @@ class Schedule:
         try:
             await call()
         except LensError as error:
-            if type(error).__name__ == "LensFailedError":
-                assert error.__cause__ is not None
+            if isinstance(error, LensFailedError) and error.__cause__ is None:
+                raise AssertionError("a failure has no cause") from error
             return type(error).__name__
         return "done"
 
@@ -301,7 +352,7 @@ async def _read(rng: random.Random, driver: BodyDriver) -> None:
 
 async def _raw(rng: random.Random, driver: BodyDriver) -> None:
     command = rng.choice(["c1f90000", "c0f60000", "b0f20000", "60f00000", "a0f50100", "b1880302", "60800306"])
-    data = bytes(Drive.spec.size - 2) if command.startswith("6080") else bytes(4) if command[0] == "6" else b""
+    data = bytes(9) if command.startswith("6080") else bytes(4) if command[0] == "6" else b""
     await _lens(driver).raw(bytes.fromhex(command), data, unsafe=True)
 
 

@@ -116,8 +116,10 @@ class BodyDriver:
         self._life = Life.ABSENT
         self._fatal: Exception | None = None
         self._closed = False
+        self._over = False
         self._wants_sleep = False
         self._probing = False
+        self._starting = False
         self._repairing = False
         self._adjusting = False
         self._starts = 0
@@ -196,6 +198,7 @@ class BodyDriver:
 
     def _end(self) -> None:
         """End all that somebody may wait for."""
+        self._over = True
         self.transport.tell = lambda sign: None
         if self._job is not None:
             self._job.fail(_closed_error())
@@ -216,7 +219,7 @@ class BodyDriver:
 
     async def _own(self) -> None:
         """Do the jobs, one after the other; wake a mount on which nothing answers now and then."""
-        while True:
+        while not self._over:
             try:
                 async with asyncio.timeout(PASSIVE_PAUSE_S if self._life is Life.PASSIVE else None):
                     self._job = await self._jobs.next()
@@ -284,6 +287,8 @@ class BodyDriver:
         life = LIVES.get(self._bus.state, Life.ASLEEP if self._wants_sleep else Life.ABSENT)
         if self._probing and life in (Life.ABSENT, Life.WAKING):
             life = Life.PASSIVE
+        if self._starting and life in UP:
+            life = Life.INITIALISING
         if self._fatal is None and life is not Life.FAILED:
             self._enter(life)
 
@@ -318,6 +323,7 @@ class BodyDriver:
                 self.counters["start_failed"] += 1
                 reason = str(trouble)
                 continue
+            self._live()
             await self._poll()
             return
         self._give_up(f"the lens wakes up, but {reason}")
@@ -350,7 +356,15 @@ class BodyDriver:
         self._fail_drives(LensPassiveError("nothing on the mount answers"))
 
     async def _bring_up(self) -> None:
-        """Carry out the start-up, and the set-up drive that belongs to it."""
+        """Carry out the start-up, and have the handle of the lens at hand when it is told to be ready."""
+        self._starting = True
+        try:
+            self._attach(*await self._started())
+        finally:
+            self._starting = False
+
+    async def _started(self) -> tuple[Identify, bytes]:
+        """Carry out the start-up, and the set-up drive that belongs to it; return who the lens is."""
         identity: Identify | None = None
         capability = b""
         for step in self._dialect.steps:
@@ -365,7 +379,7 @@ class BodyDriver:
             raise TroubleError("its identity cannot be read")
         setup = Drive(focus_operation="setup")
         await self._bus.transact(setup.command, setup.block, message=setup)
-        self._attach(identity, capability)
+        return identity, capability
 
     def _give_way(self) -> None:
         """Leave a start-up for somebody who wants the lens to sleep."""
