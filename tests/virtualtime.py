@@ -12,7 +12,7 @@ import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector.loop = self
         self._rng = None if seed is None else random.Random(seed)
         self.steps = 0
+        self._at_steps: dict[int, Callable[[], object]] = {}
 
     def time(self) -> float:
         return self._now_s
@@ -54,8 +55,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def jump(self, seconds: float) -> None:
         self._now_s += seconds
 
+    def call_in_steps(self, steps: int, call: Callable[[], object]) -> None:
+        """Call something when the loop has gone round so many times more, whatever the time is then."""
+        self._at_steps[self.steps + steps] = call
+
     def _run_once(self) -> None:
         self.steps += 1
+        call = self._at_steps.pop(self.steps, None)
+        if call is not None:
+            self.call_soon(call)
         ready: Any = self._ready  # type: ignore[attr-defined]
         if self._rng is not None and len(ready) > 1:
             shuffled = list(ready)
