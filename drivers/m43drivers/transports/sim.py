@@ -182,7 +182,7 @@ class SimTransport(Transport):
     def _catch_up(self) -> None:
         """Count the polls that were alike until now."""
         if self._frames is not None and self._rests():
-            skipped = (self.now_ns() - self._frame_ns) // self._period_ns
+            skipped = max((self.now_ns() - self._frame_ns) // self._period_ns, 0)
             self._alike += skipped
             self._frame_ns += skipped * self._period_ns
 
