@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 
     from m43drivers.body.status import LensStatus
 
-__all__ = ["APERTURE", "APERTURE_TOLERANCE_AV", "FOCUS", "FOCUS_TOLERANCE", "Driven", "Watch"]
+__all__ = ["APERTURE", "APERTURE_TOLERANCE_AV", "FOCUS", "FOCUS_TOLERANCE", "SCANNED_NS", "Driven", "Watch"]
 
 APERTURE_TOLERANCE_AV = 1 / 6
 """How far from its target an aperture may come to rest (Av; provisional): lenses move in steps of up to 1/3 Av."""
 
 FOCUS_TOLERANCE = 3
 """How far from its target the focus may come to rest (counts; provisional)."""
+
+_REST_NS = TIMEOUTS[Wait.REST].limit_ns
+
+SCANNED_NS = 100_000_000
+"""How long a drive without a target must have stood still, elsewhere than before, to have ended (provisional).
+
+Longer than a lens stands still while it takes up the play of its gears to turn round.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +88,15 @@ class Watch:
         if self._alike < SETTLED_POLLS:
             return False
         if self.target is None:
-            return self._rested(status) or here != self._start
+            return self._stood_ns(status) >= (SCANNED_NS if here != self._start else _REST_NS)
         if abs(here - self.target) <= self.driven.tolerance:
             return True
-        return self._missed(here, status) if self._rested(status) else False
+        return self._missed(here, status) if self._stood_ns(status) >= _REST_NS else False
 
-    def _rested(self, status: LensStatus) -> bool:
-        """Tell whether it has stood still for so long that it will not go on."""
+    def _stood_ns(self, status: LensStatus) -> int:
+        """Return for how long it has stood still."""
         assert self._since_ns is not None
-        return status.t_ns - self._since_ns >= TIMEOUTS[Wait.REST].limit_ns
+        return status.t_ns - self._since_ns
 
     def _missed(self, here: float, status: LensStatus) -> DriveError:
         assert self.target is not None

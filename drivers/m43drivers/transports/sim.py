@@ -60,22 +60,27 @@ class SimTransport(Transport):
         name, _, query = address.partition("?")
         self._options = _options(query)
         self._catalogue = catalogue
-        self.change_lens(name)
         self._free_ns = 0
         self._lock = asyncio.Lock()
         self._frames: Frames | None = None
+        self._series = 0
         self._frame_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._last: bytes | None = None
         self._alike = 0
         self._told_ns = 0
+        self.change_lens(name)
 
     def change_lens(self, name: str) -> None:
-        """Put another lens on, as a hand does: a profile, or ``none``.
+        """Put another lens on, as a hand does: a profile, or ``none``; it has the faults of the address.
+
+        The transaction that is under way ends with the lens that was there before.
 
         Raises:
             ProfileError: there is no such profile.
         """
+        if self._timer is not None:
+            self._touched()
         self._name = f"simulated {name}"
         if name == NO_LENS:
             self.glass, self._contacts = None, EmptyContacts()
@@ -115,8 +120,10 @@ class SimTransport(Transport):
         async with self._lock:
             self._catch_up()
             outcome = self._contacts.transact(transfers, max(self.now_ns(), self._free_ns))
-            await self._until(outcome.end_ns)
-            self._arm(self._due_ns())
+            try:
+                await self._until(outcome.end_ns)
+            finally:
+                self._arm(self._due_ns())
             return outcome
 
     async def _until(self, end_ns: int) -> None:
@@ -137,8 +144,7 @@ class SimTransport(Transport):
 
     async def stop_frames(self) -> None:
         """Stop polling."""
-        self._frames = None
-        self._disarm()
+        self.abort()
 
     def _arm(self, at_ns: int) -> None:
         self._disarm()
@@ -200,11 +206,12 @@ class SimTransport(Transport):
         self._frame_ns += self._period_ns
         if outcome.end_ns > self._frame_ns:
             self._frame_ns = outcome.end_ns
-        asyncio.get_running_loop().call_at(outcome.end_ns / 1e9, self._tell, outcome, self._frames)
+        asyncio.get_running_loop().call_at(outcome.end_ns / 1e9, self._tell, outcome, self._series)
         self._arm(self._due_ns())
 
-    def _tell(self, outcome: Outcome, frames: Frames) -> None:
-        if self._frames is not frames:
+    def _tell(self, outcome: Outcome, series: int) -> None:
+        frames = self._frames
+        if frames is None or self._series != series:
             return
         if frames.report is Report.CHANGES and outcome.said == self._last and outcome.broke_off is None:
             self._alike += 1
@@ -228,6 +235,7 @@ class SimTransport(Transport):
     def abort(self) -> None:
         """Let go of the lens."""
         self._frames = None
+        self._series += 1
         self._disarm()
 
 
