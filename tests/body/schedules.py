@@ -24,22 +24,28 @@ import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from m43drivers.body import BodyDriver, Lens, LensStatus, Life
 from m43drivers.body.errors import LensError, LensFailedError
+from m43drivers.bridge.contacts import SimulatedContacts
 from m43drivers.simulator.contacts import Contacts
-from m43drivers.simulator.faults import FAULTS, FaultKind
+from m43drivers.simulator.faults import FAULTS, NO_FAULTS, FaultKind, faults_named
+from m43drivers.simulator.lens import SimulatedLens
+from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES
-from m43drivers.transport import Break
+from m43drivers.streams.faulty import LinkFaults
+from m43drivers.transport import Break, TransportError, TransportLostError
+from m43drivers.transports.bridge import BridgeTransport
+from m43drivers.transports.loopback import LoopbackStream
 from m43drivers.transports.sim import NO_LENS, SimTransport
-from m43proto.messages import Identify, Status
+from m43proto.messages import PUBLIC, Identify, Status
+from m43proto.timing import LENS_TIMINGS
 from tests.virtualtime import run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from m43drivers.simulator.lens import SimulatedLens
     from m43drivers.transport import Outcome
     from m43proto.exchange import Transfer
 
@@ -47,6 +53,9 @@ T = TypeVar("T")
 
 CALL_LIMIT_S = 60.0
 """Longer than any call may take: three start-ups of a lens that is busy for ever, and what waits before it."""
+
+LINK_REST_S = 3.0
+"""Behind the last stall of a link, until nothing of before is under way any more."""
 
 REST_LIMIT_S = 60.0
 """How long the driver may take to come to a state in which it rests."""
@@ -65,12 +74,14 @@ class Witness:
         said: times and blocks of the last statuses of the lens that is on the mount, and of those before it.
         identities: the identities that were said.
         wrong: what the driver accepted and the lens did not say.
+        timed: whether the lens's time is the driver's; over a link it is the bridge's, and stalls come on top.
     """
 
     said: list[tuple[int, bytes]] = field(default_factory=list)
     identities: set[bytes] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
     accepted: int = 0
+    timed: bool = True
 
     def watch(self, glass: SimulatedLens) -> None:
         """Note what this lens says, before the bus spoils any of it."""
@@ -79,7 +90,7 @@ class Witness:
         def noted(command: bytes, now_ns: int) -> object:
             given = answer(command, now_ns)
             if command.startswith(Status.spec.opcode):
-                self.said = [*self.said[-20:], (now_ns, given.block)]
+                self.said = [*self.said[-20 if self.timed else -600 :], (now_ns, given.block)]
             elif command.startswith(Identify.spec.opcode):
                 self.identities.add(given.block)
             return given
@@ -92,7 +103,7 @@ class Witness:
         if status.message is None:
             return
         block = status.message.block
-        if not any(block == one and 0 <= status.t_ns - at <= SAID_FOR_NS for at, one in self.said):
+        if not any(block == one and (0 <= status.t_ns - at <= SAID_FOR_NS or not self.timed) for at, one in self.said):
             self.wrong.append(f"status {block.hex()} at {status.t_ns} was not said")
 
     def identify(self, lens: Lens) -> None:
@@ -151,7 +162,7 @@ class WatchedSim(SimTransport):
             self._contacts = NoisyContacts(self._contacts, self.noise)
             self._may_skip = False
 
-    def heal(self) -> None:
+    async def heal(self) -> None:
         """Put a lens on that has no faults, and end the noise."""
         self._options.pop("fault", None)
         self.noise = None
@@ -189,10 +200,71 @@ def over_noise(rng: random.Random, witness: Witness) -> WatchedSim:
     return WatchedSim(sim_address(rng, pins=False), witness, rng)
 
 
-FACTORIES: list[tuple[int, Callable[[random.Random, Witness], WatchedSim]]] = [
+class WatchedLoopback(BridgeTransport):
+    """A bridge in this process over a link that does wrong, with a witness of its lens.
+
+    Args:
+        rng: chance: what the link does wrong, and when.
+        witness: watches the lens.
+        fault: what the lens does wrong, or an empty string.
+    """
+
+    def __init__(self, rng: random.Random, witness: Witness, fault: str) -> None:
+        name = rng.choice(list(PROFILES))
+        self.glass: SimulatedLens | None = SimulatedLens(PROFILES[name], faults_named([fault] if fault else []))
+        self.link = random_link(rng)
+        self._seed = rng.randrange(2**32)
+        self._loopback: LoopbackStream | None = None
+        witness.timed = False
+        witness.watch(self.glass)
+        super().__init__(f"loopback:{name}?{fault} {self.link}", self._opened)
+
+    async def _opened(self) -> LoopbackStream:
+        assert self.glass is not None
+        lens = pin_lens(self.glass, LENS_TIMINGS["bell_lens"], PUBLIC.shape_of)
+        self._loopback = LoopbackStream(SimulatedContacts(lens), self.link, self._seed)
+        return self._loopback
+
+    def change_lens(self, name: str) -> None:
+        """Unplug the bridge: the lens at its contacts stays."""
+        if self._loopback is not None:
+            self._loopback.unplug()
+
+    async def heal(self) -> None:
+        """End what link and lens do wrong, and wait until nothing of before is under way any more."""
+        if self.glass is not None:
+            self.glass.faults = NO_FAULTS
+        if self._loopback is not None:
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(max(self._loopback.heal() - loop.time(), 0) + LINK_REST_S)
+
+
+def random_link(rng: random.Random) -> LinkFaults:
+    """Return a link that does a few things wrong."""
+    wrong = {
+        "loss": rng.choice([0.0005, 0.002, 0.02]),
+        "flip": rng.choice([0.0005, 0.002, 0.02]),
+        "duplicate": rng.choice([0.01, 0.1]),
+        "stall": rng.choice([0.01, 0.1]),
+        "dribble": rng.choice([0.1, 1.0]),
+        "delay_s": rng.choice([0.002, 0.05]),
+    }
+    chosen = rng.sample(sorted(wrong), rng.randint(1, 3))
+    return LinkFaults(stall_s=rng.choice([0.05, 0.4, 2.0]), **{key: wrong[key] for key in chosen})
+
+
+def over_link(rng: random.Random, witness: Witness) -> WatchedLoopback:
+    """Return a bridge in this process over a link that does wrong."""
+    return WatchedLoopback(rng, witness, random_fault(rng, pins=False) if rng.random() < 0.3 else "")
+
+
+Watched: TypeAlias = WatchedSim | WatchedLoopback
+
+FACTORIES: list[tuple[int, Callable[[random.Random, Witness], Watched]]] = [
     (7, over_bytes),
     (2, over_noise),
     (1, over_pins),
+    (1, over_link),
 ]
 """Transports to drive, each with how often: make one from chance, and have its lens watched."""
 
@@ -243,10 +315,10 @@ class Schedule:
         assert not witness.wrong, witness.wrong[:3]
         return witness
 
-    async def _live(self, rng: random.Random, driver: BodyDriver, transport: WatchedSim) -> None:
+    async def _live(self, rng: random.Random, driver: BodyDriver, transport: Watched) -> None:
         try:
             lens = await self._limited(driver.open())
-        except LensError as error:
+        except (LensError, TransportError) as error:
             self.ended.append(type(error).__name__)
             return
         callers = [asyncio.create_task(self._caller(rng, driver)) for _ in range(rng.randint(1, 3))]
@@ -260,7 +332,7 @@ class Schedule:
         await self._come_back(driver, transport)
         assert lens is not None
 
-    def _disturb(self, rng: random.Random, transport: WatchedSim, driver: BodyDriver) -> None:
+    def _disturb(self, rng: random.Random, transport: Watched, driver: BodyDriver) -> None:
         kind = rng.choice(["change", "yank", "zoom", "focus ring"])
         self.tale.append(f"{kind} at {asyncio.get_running_loop().time():.3f}, {driver.life}")
         now_ns = transport.now_ns()
@@ -307,10 +379,17 @@ class Schedule:
             await asyncio.sleep(0.05)
         self.tale.append(f"rests {driver.life}")
 
-    async def _come_back(self, driver: BodyDriver, transport: WatchedSim) -> None:
+    async def _come_back(self, driver: BodyDriver, transport: Watched) -> None:
         """With a lens without faults, everything works again."""
-        transport.heal()
-        lens = await self._limited(driver.wake())
+        await transport.heal()
+        if isinstance(driver.fatal, TransportLostError):
+            return
+        try:
+            lens = await self._limited(driver.wake())
+        except LensFailedError as error:
+            if not isinstance(error.__cause__, TransportLostError):
+                raise
+            return
         if driver.life in (Life.READY, Life.DRIVING):
             await asyncio.sleep(3.0)
             assert driver.lens is not None
@@ -318,7 +397,8 @@ class Schedule:
         assert lens.identity is not None
         assert transport.glass is not None
         status = await self._limited(lens.status_now())
-        assert status.focus_position == round(transport.glass.focus.position(status.t_ns))
+        if isinstance(transport, WatchedSim):
+            assert status.focus_position == round(transport.glass.focus.position(status.t_ns))
         ended = await self._limited(lens.focus_to(40))
         assert ended is not None
         assert abs((ended.focus_position or 0) - 40) <= 3

@@ -134,6 +134,11 @@ class BodyDriver:
         """Where the driver is with its lens."""
         return self._life
 
+    @property
+    def fatal(self) -> Exception | None:
+        """What has failed the driver, or None."""
+        return self._fatal
+
     # opening and closing
 
     async def open(self) -> Lens:

@@ -292,7 +292,7 @@ _ROWS: dict[str, tuple[Callable[..., Row], dict[str, _Value]]] = {
     "power": (PowerRow, {**_SPAN, "on": _FLAG, "woke": _FLAG, **_MAY_FAIL}),
     "transact": (TransactRow, {**_CARRIED, "data": _HEX, **_MAY_FAIL}),
     "frames": (FramesRow, {**_AT, "poll": _COMMAND, "rate_hz": _RATE, "report": _REPORT}),
-    "stop": (StopRow, _AT),
+    "stop": (StopRow, _SPAN),
     "poll": (PollRow, {**_CARRIED, "alike": _COUNT}),
     "heartbeat": (HeartbeatRow, {**_AT, "alike": _COUNT, "counters": _COUNTERS}),
     "lost": (LostRow, {**_AT, "error": _TEXT}),

@@ -9,7 +9,7 @@ are hexadecimal, times nanoseconds from the opening::
     {"do": "frames", "t_ns": 535837095, "rate_hz": 60.0, "poll": "c1800106", "report": "all"}
     {"do": "poll", "command": "c1800106", "said": "48...", "alike": 0, "start_ns": ..., "end_ns": ...}
     {"do": "heartbeat", "t_ns": 2222863322, "alike": 60, "counters": {}}
-    {"do": "stop", "t_ns": 4189529968}
+    {"do": "stop", "t_ns": 4189529968, "end_ns": 4189529968}
     {"do": "lost", "t_ns": 4189529968, "error": "unplugged"}
 
 A call that the transport could not do has the keys ``failed``, one of `FAILURES`, and ``error``, its text.
@@ -157,8 +157,9 @@ class RecordingTransport(Transport):
 
     async def stop_frames(self) -> None:
         """Stop polling."""
+        t_ns = self._elapsed()
         await self._inner.stop_frames()
-        self._write(do="stop", t_ns=self._elapsed())
+        self._write(do="stop", t_ns=t_ns, end_ns=self._elapsed())
 
     async def close(self) -> None:
         """End the recording, and let go of the other end."""

@@ -48,6 +48,9 @@ __all__ = ["ReplayTransport"]
 GRACE_NS = 1_000_000_000
 """How long polling may go on behind the end of the recording."""
 
+EARLY_NS = 1_000_000
+"""A caller who is so much ahead of the recording is early; one who is less is on time."""
+
 _Sign = PollRow | HeartbeatRow | LostRow
 
 
@@ -122,18 +125,24 @@ class ReplayTransport(Transport):
 
     async def power(self, *, on: bool) -> bool:
         """Raise or drop SLEEP."""
-        if not on:
-            return self._power_off()
         async with self._lock:
+            if not on:
+                await self._power_off()
+                return False
             row = await self._carry_out(
                 lambda row: isinstance(row, PowerRow) and row.on, lambda row: False, "SLEEP to be raised"
             )
             assert isinstance(row, PowerRow)
             return row.woke
 
-    def _power_off(self) -> bool:
-        self._cut_to(next((at for at, row in self._ahead() if _drops_sleep(row)), len(self._rows) - 1))
-        return False
+    async def _power_off(self) -> None:
+        at = next((at for at, row in self._ahead() if _drops_sleep(row)), None)
+        if at is None:
+            self._at = len(self._rows)
+            self._arm()
+        else:
+            self._leave_out(at)
+            await self._go_to(at)
 
     async def transact(self, transfers: Sequence[Transfer]) -> Outcome:
         """Carry out one transaction."""
@@ -161,11 +170,15 @@ class ReplayTransport(Transport):
 
     async def stop_frames(self) -> None:
         """Stop polling."""
-        self._polling = False
-        at, row = next(((at, row) for at, row in self._ahead() if not isinstance(row, _Sign)), (0, None))
-        if isinstance(row, StopRow):
-            self._cut_to(at)
-        self._arm()
+        async with self._lock:
+            at, row = next(((at, row) for at, row in self._ahead() if not isinstance(row, _Sign)), (0, None))
+            try:
+                if isinstance(row, StopRow):
+                    self._leave_out(at)
+                    await self._go_to(at)
+            finally:
+                self._polling = False
+                self._arm()
 
     # the place in the recording
 
@@ -189,7 +202,22 @@ class ReplayTransport(Transport):
             asked: what the call asks, for an error.
         """
         at = self._place(wanted, passed, asked)
+        await self._go_to(at)
+        row = self._rows[at]
+        assert isinstance(row, PowerRow | TransactRow)
+        kind = FAILURES[row.failed or ""]
+        if kind is not None:
+            raise kind(row.error)
+        return row
+
+    async def _go_to(self, at: int) -> None:
+        """Wait for the place of a row, and for its end."""
+        self._demand_open()
         await self._until(self._free_ns)
+        row = self._rows[at]
+        if not self._fast:
+            self._shift_ns = max(self._shift_ns, _loop_ns() - row.t_ns)
+            self._arm()
         while self._at < at:
             if isinstance(self._rows[self._at], _Sign):
                 self._moved.clear()
@@ -198,19 +226,24 @@ class ReplayTransport(Transport):
                 self._at += 1
                 self._arm()
             self._demand_open()
-        row = self._rows[at]
-        self._at = at + 1
+        self._at = max(self._at, at + 1)
         self._disarm()
-        if not self._fast:
-            self._shift_ns = max(self._shift_ns, _loop_ns() - row.t_ns)
         self._free_ns = self._due_ns(row.end_ns)
         try:
             await self._until(self._free_ns)
         finally:
             self._arm()
-        assert isinstance(row, PowerRow | TransactRow)
-        self._raise_recorded(row)
-        return row
+
+    def _leave_out(self, at: int) -> None:
+        """Go on shortly before a row that is asked for early; what was told until then is left out."""
+        t_ns = self._rows[at].t_ns
+        if self._fast or self._due_ns(t_ns) - _loop_ns() < EARLY_NS:
+            return
+        self._shift_ns = _loop_ns() - t_ns
+        while self._at < at and self._rows[self._at].end_ns <= t_ns:
+            self._at += 1
+        self._moved.set()
+        self._arm()
 
     def _place(self, wanted: Callable[[Row], bool], passed: Callable[[Row], bool], asked: str) -> int:
         self._demand_open()
@@ -233,12 +266,6 @@ class ReplayTransport(Transport):
         if not self._open:
             raise TransportLostError(f"{self._path}: is not open")
 
-    def _raise_recorded(self, row: PowerRow | TransactRow) -> None:
-        """Raise the error that the call gave when it was recorded, if it did."""
-        kind = FAILURES[row.failed or ""]
-        if kind is not None:
-            raise kind(row.error)
-
     async def _last_said(self, command: bytes) -> Outcome:
         """Return what the lens last said to a status command."""
         self._demand_open()
@@ -252,17 +279,6 @@ class ReplayTransport(Transport):
         if call is None:
             raise TransportLostError(f"{self._path}: the recording ends with line {self._last_line}, without a status")
         raise self._mismatch(call, _described(command, b""))
-
-    def _cut_to(self, at: int) -> None:
-        """Go on behind a row, now, leaving out what was told before it."""
-        if at < self._at:
-            return
-        if not self._fast:
-            self._shift_ns = min(self._shift_ns, _loop_ns() - self._rows[at].end_ns)
-        self._reached_ns = max(self._reached_ns, self._due_ns(self._rows[at].end_ns))
-        self._at = at + 1
-        self._moved.set()
-        self._arm()
 
     @property
     def _last_line(self) -> int:
