@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,9 @@ import pytest
 
 FIRMWARE = Path(__file__).parents[2] / "drivers" / "bridge" / "firmware"
 FILES = sorted(FIRMWARE.rglob("*.py"))
+
+HERE = Path(__file__).parent
+LIMIT_S = 120
 
 MODULES = {"machine", "micropython", "os", "rp2", "select", "struct", "sys", "time"}
 """What MicroPython has on these boards, and the firmware uses."""
@@ -42,3 +47,30 @@ def test_it_imports_only_what_the_board_has(path: Path) -> None:
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in names} <= MODULES | {"m43bridge"}
+
+
+def exchange_under(command: list[str], folder: str | None = None) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(FIRMWARE), "MICROPYPATH": str(FIRMWARE)}
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=LIMIT_S
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_micropython_and_cpython_say_the_same() -> None:
+    """Four hundred requests, right and wrong, in pieces and with garbage: every byte that comes back is the same."""
+    exchange = str(HERE / "exchange.py")
+    ours = exchange_under([sys.executable, exchange])
+    assert len(ours.splitlines()) > 400
+    program, package = shutil.which("micropython"), os.environ.get("M43_MICROPYTHON")
+    if program is not None:
+        assert exchange_under([program, exchange]) == ours
+    elif package is not None:
+        command = ["node", str(HERE / "micropython.mjs"), str(FIRMWARE), exchange]
+        assert exchange_under(command, package) == ours
+    else:
+        pytest.skip(
+            "no program micropython, and M43_MICROPYTHON names no folder with the npm package "
+            "@micropython/micropython-webassembly-pyscript"
+        )

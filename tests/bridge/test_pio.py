@@ -137,6 +137,16 @@ def test_random_transactions_with_random_timings(seed: int) -> None:
     assert all(seen.complete and seen.sums_ok for seen in of(TransactionSeen, events))
 
 
+@pytest.mark.parametrize("timing", [*LENS_TIMINGS, JITTERY])
+def test_the_simulated_lens_is_polled(timing: str) -> None:
+    """A whole simulated lens, whose wake pulse waits for its profile, with each named timing."""
+    simulated = SimulatedLens(PROFILES["panasonic-pz-14-42"])
+    bench = Bench(pin_lens(simulated, lens_timing(timing, 3), PUBLIC.shape_of), 9)
+    assert bench.contacts.power(True)
+    broke_off, said = bench.transact(POLL, firmware.READ)
+    assert (broke_off, said[3:-1]) == (firmware.NONE, simulated.status(bench.board.now_ns).block)
+
+
 # the handshake, edge by edge
 
 

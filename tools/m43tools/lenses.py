@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from m43proto.lensdb import MOUNTS, search_lenses
+from m43tools.render.table import print_table
 
 if TYPE_CHECKING:
     from m43proto.lensdb import Lens
@@ -38,7 +38,8 @@ def lenses(ctx: click.Context, words: tuple[str, ...], *, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps([record(lens) for lens in found], ensure_ascii=False, indent=2))
     elif found:
-        _print_table(found)
+        count = "1 lens" if len(found) == 1 else f"{len(found)} lenses"
+        print_table(_HEADINGS, [*map(_cells, found)], f"{count}; ? = the name does not say")
     if not found:
         click.echo(f"m43: no lens has all of: {' '.join(words)}", err=True)
         ctx.exit(EXIT_NOTHING_FOUND)
@@ -85,26 +86,3 @@ def _cells(lens: Lens) -> tuple[str, ...]:
 
 def _span(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
-
-
-def _print_table(found: tuple[Lens, ...]) -> None:
-    if sys.stdout.isatty():
-        _print_rich(found)
-        return
-    rows = [_HEADINGS, *map(_cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _print_rich(found: tuple[Lens, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*_HEADINGS, box=None, pad_edge=False, header_style="bold")
-    for lens in found:
-        table.add_row(*_cells(lens))
-    console = Console()
-    console.print(table, markup=False)
-    count = "1 lens" if len(found) == 1 else f"{len(found)} lenses"
-    console.print(f"{count}; ? = the name does not say", style="dim", highlight=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m43drivers.body.errors import DriveError, DriveOvershotError, DriveStalledError
+from m43drivers.body.errors import DriveError, DriveOvershotError, DriveStalledError, DriveTimeoutError
 from m43proto.encodings import F_NUMBER
 from m43proto.session import SETTLED_POLLS, TIMEOUTS, Wait
 
@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 
     from m43drivers.body.status import LensStatus
 
-__all__ = ["APERTURE", "APERTURE_TOLERANCE_AV", "FOCUS", "FOCUS_TOLERANCE", "Driven", "Watch"]
+__all__ = ["APERTURE", "APERTURE_TOLERANCE_AV", "FOCUS", "FOCUS_TOLERANCE", "SCANNED_NS", "Driven", "Watch"]
 
 APERTURE_TOLERANCE_AV = 1 / 6
 """How far from its target an aperture may come to rest (Av; provisional): lenses move in steps of up to 1/3 Av."""
 
 FOCUS_TOLERANCE = 3
 """How far from its target the focus may come to rest (counts; provisional)."""
+
+_REST_NS = TIMEOUTS[Wait.REST].limit_ns
+
+SCANNED_NS = 100_000_000
+"""How long a drive without a target must have stood still, elsewhere than before, to have ended (provisional).
+
+Longer than a lens stands still while it takes up the play of its gears to turn round.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +73,16 @@ class Watch:
         self.driven = driven
         self.target = target
         self._start = None if start is None else driven.value(start)
+        self._first_ns: int | None = None
         self._last: float | None = None
         self._since_ns: int | None = None
         self._alike = 0
 
     def take(self, status: LensStatus) -> DriveError | bool:
         """Take one more status; return whether the drive has ended, or the error in which it ended."""
+        self._first_ns = status.t_ns if self._first_ns is None else self._first_ns
+        if status.t_ns - self._first_ns >= TIMEOUTS[Wait.DRIVE].limit_ns:
+            return DriveTimeoutError(f"the {self.driven.name} has not come to rest in time", status)
         here = self.driven.value(status)
         if here is None:
             return False
@@ -80,15 +92,15 @@ class Watch:
         if self._alike < SETTLED_POLLS:
             return False
         if self.target is None:
-            return self._rested(status) or here != self._start
+            return self._stood_ns(status) >= (SCANNED_NS if here != self._start else _REST_NS)
         if abs(here - self.target) <= self.driven.tolerance:
             return True
-        return self._missed(here, status) if self._rested(status) else False
+        return self._missed(here, status) if self._stood_ns(status) >= _REST_NS else False
 
-    def _rested(self, status: LensStatus) -> bool:
-        """Tell whether it has stood still for so long that it will not go on."""
+    def _stood_ns(self, status: LensStatus) -> int:
+        """Return for how long it has stood still."""
         assert self._since_ns is not None
-        return status.t_ns - self._since_ns >= TIMEOUTS[Wait.REST].limit_ns
+        return status.t_ns - self._since_ns
 
     def _missed(self, here: float, status: LensStatus) -> DriveError:
         assert self.target is not None

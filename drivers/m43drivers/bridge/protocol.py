@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 import construct
 import crcmod.predefined
 
+from m43drivers.bridge.quick import quick_layout
 from m43drivers.transport import Break, Report
 from m43proto.errors import DecodeError, EncodeError
 from m43proto.shapes import COMMAND_SIZE, Shape
@@ -396,6 +397,13 @@ _LAYOUTS: dict[int, construct.Construct[Any, Any]] = {
     for kind, message in KINDS.items()
 }
 
+_QUICK = {
+    kind: quick_layout({name: part.layout for name, part in fields_of(message).items()})
+    for kind, message in KINDS.items()
+}
+
+_NAMES = {kind: tuple(fields_of(message)) for kind, message in KINDS.items()}
+
 
 # frames
 
@@ -439,9 +447,12 @@ def encode(seq: int, message: LinkMessage) -> bytes:
     Raises:
         EncodeError: a value does not fit its field.
     """
-    values = {field.name: getattr(message, field.name) for field in dataclasses.fields(message)}
+    values = {name: getattr(message, name) for name in _NAMES[message.kind]}
+    quick = _QUICK[message.kind]
     try:
-        payload = _LAYOUTS[message.kind].build(values)
+        payload = quick.build(values) if quick is not None else None
+        if payload is None:
+            payload = _LAYOUTS[message.kind].build(values)
         body = bytes([seq, message.kind]) + payload
     except (construct.ConstructError, ValueError, TypeError) as error:
         raise EncodeError(f"{type(message).__name__} with seq {seq}: {_first_line(error)}") from None
@@ -497,11 +508,20 @@ def _frame_of(body: bytes) -> Frame:
     seq, kind = content[:_HEAD_SIZE]
     if kind not in KINDS:
         raise DecodeError(f"no message is of kind {kind:#04x}", data=body)
+    payload = content[_HEAD_SIZE:]
+    quick = _QUICK[kind]
+    values = quick.parse(payload) if quick is not None else None
+    if values is None:
+        values = _slowly_parsed(kind, payload, body)
+    return Frame(seq, KINDS[kind](**values))
+
+
+def _slowly_parsed(kind: int, payload: bytes, body: bytes) -> dict[str, Any]:
     try:
-        values = dict(_LAYOUTS[kind].parse(content[_HEAD_SIZE:]))
+        values = _LAYOUTS[kind].parse(payload)
     except (construct.ConstructError, ValueError) as error:
         raise DecodeError(f"{KINDS[kind].__name__}: {_first_line(error)}", data=body) from None
-    return Frame(seq, KINDS[kind](**{name: values[name] for name in fields_of(KINDS[kind])}))
+    return {name: values[name] for name in _NAMES[kind]}
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK", "MOST_UNSENT", "ByteStream", "StreamFullError"]
 
-CHUNK = 4096
+CHUNK = 1024
 """Bytes that one turn of the event loop reads at most, so that a peer that floods does not keep others waiting."""
 
 MOST_UNSENT = 0x28000

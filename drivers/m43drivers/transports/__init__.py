@@ -20,6 +20,7 @@ TRANSPORTS: dict[str, tuple[str, str]] = {
     "sim": ("m43drivers.transports.sim:SimTransport", "sim:PROFILE, a simulated lens"),
     "serial": ("m43drivers.transports.bridge:serial_bridge", "serial:PORT[?baud=N], a bridge at a serial port"),
     "socket": ("m43drivers.transports.bridge:socket_bridge", "socket:HOST:PORT, a bridge in the network"),
+    "loopback": ("m43drivers.transports.loopback:loopback_bridge", "loopback:PROFILE, a bridge in this process"),
     "replay": ("m43drivers.transports.replay:ReplayTransport", "replay:FILE, a recorded exchange"),
 }
 """Schemes of a URL: where the transport is, and what stands behind the colon."""
