@@ -8,9 +8,11 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +29,6 @@ from tests.virtualtime import run as run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
-    from pathlib import Path
 
 COMMANDS = sorted(lens.commands)
 
@@ -86,7 +87,6 @@ def test_a_bridge_tells_its_firmware(m43: Callable[..., Run]) -> None:
 def test_a_lens_that_no_database_has_is_shown(m43: Callable[..., Run], tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
     assert m43("info", "--record", path).code == 0
-    unknown = bytearray.fromhex("0000000011000041414132343338343100000001")
     text = path.read_text()
     said = re.search(r'"said": "(ba1500[0-9a-f]*)"', text)
     assert said is not None
@@ -182,6 +182,15 @@ def test_a_session_can_be_recorded_replayed_and_sniffed(m43: Callable[..., Run],
     assert main(["sniff", str(path), "--summary"]) == 0
 
 
+def test_the_commands_of_the_readme_are_commands() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^m43 lens (.*)$", readme, re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        name, *arguments = shlex.split(line, comments=True)
+        lens.commands[name].make_context(name, arguments)
+
+
 # what goes wrong
 
 
@@ -196,7 +205,7 @@ def test_a_session_can_be_recorded_replayed_and_sniffed(m43: Callable[..., Run],
         (["focus"], 2, "give one of: --position N"),
         (["focus", "--near", "--infinity"], 2, "give one of: --position N"),
         (["focus", "--distance", "-1"], 2, "a distance is a number of metres above 0"),
-        (["focus", "--position", "99999"], 2, "a focus position lies between"),
+        (["focus", "--position", "99999"], 2, "a focus position is an integer from -32768 to 32767"),
         (["ring", "left"], 2, "'left' is not one of 'forward', 'reverse'"),
         (["raw", "c1800106"], 2, "add --unsafe to send it all the same"),
         (["raw", "--unsafe", "xyz"], 2, "'xyz' is not hexadecimal"),
