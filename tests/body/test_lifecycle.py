@@ -34,7 +34,7 @@ def test_every_profile_comes_up_in_both_dialects_moves_and_sleeps(profile: str, 
     async def main() -> None:
         wire = Wire(profile)
         async with driven(wire, dialect=dialect) as (driver, lens, seen):
-            assert driver.life is Life.READY
+            assert driver.life == "ready"
             real = PROFILES[profile].lens
             assert lens.identity is not None
             assert (lens.identity.maker, lens.identity.model) == (real.maker, real.model)
@@ -43,7 +43,8 @@ def test_every_profile_comes_up_in_both_dialects_moves_and_sleeps(profile: str, 
             status = await lens.focus_to(100)
             assert status is not None
             assert abs((status.focus_position or 0) - 100) <= 3
-            assert wire.commands.count((await lens.status_now()) and DIALECTS[dialect].poll.hex()) == 2
+            await lens.status_now()
+            assert wire.commands.count(DIALECTS[dialect].poll.hex()) == 2
         assert seen.lives[:3] == ["waking", "initialising", "ready"]
         assert "driving" in seen.lives
         assert seen.lives[-2:] == ["ready", "asleep"]
@@ -66,13 +67,13 @@ def test_another_lens_ends_the_old_handle_with_one_typed_error() -> None:
             with pytest.raises(LensGoneError):
                 await moving
             await asyncio.sleep(2)
-            assert driver.life is Life.READY
+            assert driver.life == "ready"
             new = driver.lens
             assert new is not None
             assert new is not lens
             assert new.identity is not None
             assert new.identity.maker == 2
-            assert [handle for handle in seen.attached] == [lens, new]
+            assert seen.attached == [lens, new]
             [gone] = seen.detached
             assert isinstance(gone.error, LensGoneError)
             with pytest.raises(LensGoneError, match="another lens"):
@@ -124,7 +125,7 @@ def test_glass_without_contacts_is_passive_and_carries_what_a_person_says() -> N
     async def main() -> None:
         wire = Wire("none")
         async with driven(wire) as (driver, lens, seen):
-            assert driver.life is Life.PASSIVE
+            assert driver.life == "passive"
             assert lens.identity is None
             assert lens.status is None
             with pytest.raises(LensPassiveError):
@@ -156,7 +157,7 @@ def test_sleep_and_wake() -> None:
             await lens.sleep()
             with pytest.raises(LensAsleepError):
                 await moving
-            assert driver.life is Life.ASLEEP
+            assert driver.life == "asleep"
             await lens.sleep()
             with pytest.raises(LensAsleepError, match="wake"):
                 await lens.set_aperture(8)
@@ -180,11 +181,11 @@ def test_a_lens_put_to_sleep_while_it_is_to_be_repaired_stays_asleep() -> None:
             wire.change_lens(OLYMPUS)
             await until(driver, Life.INITIALISING)
             await lens.sleep()
-            assert driver.life is Life.ASLEEP
+            assert driver.life == "asleep"
             await asyncio.sleep(10)
-            assert driver.life is Life.ASLEEP
+            assert driver.life == "asleep"
             await lens.wake()
-            assert driver.life is Life.READY
+            assert driver.life == "ready"
 
     run(main())
 
@@ -201,7 +202,7 @@ def test_a_sleep_that_is_cancelled_while_a_start_up_gives_way_leaves_no_lens_hal
             asleep.cancel()
             await asyncio.wait([asleep])
             await asyncio.sleep(10)
-            assert driver.life is Life.ASLEEP if not asleep.cancelled() else driver.life in (Life.READY, Life.ASLEEP)
+            assert driver.life == "asleep" if not asleep.cancelled() else driver.life in (Life.READY, Life.ASLEEP)
 
     for delay_ms in range(0, 700, 7):
         run(attempt(delay_ms / 1000))
@@ -213,7 +214,7 @@ def test_a_lens_that_wakes_and_never_answers_well_fails_with_its_cause(fault: st
         wire = Wire(f"{OLYMPUS}?fault={fault}")
         driver = BodyDriver(wire)
         seen = Seen(driver.events())
-        with pytest.raises(LensFailedError, match="wakes up, but (Initialise|LinkCapability)") as caught:
+        with pytest.raises(LensFailedError, match=r"wakes up, but (Initialise|LinkCapability)") as caught:
             await driver.open()
         assert isinstance(caught.value.__cause__, LensGoneError)
         await seen.task
@@ -227,7 +228,7 @@ def test_a_lens_that_wakes_and_never_answers_well_fails_with_its_cause(fault: st
 def test_a_lens_that_wakes_only_once_and_never_answers_is_passive() -> None:
     async def main() -> None:
         async with driven(Wire(f"{OLYMPUS}?fault=lens_ack_stuck_low@1")) as (driver, lens, seen):
-            assert driver.life is Life.PASSIVE
+            assert driver.life == "passive"
             assert lens.identity is None
         assert seen.lives == ["waking", "initialising", "gone", "absent", "waking", "passive", "asleep"]
 
@@ -241,7 +242,7 @@ def test_out_of_failed_leads_wake() -> None:
             wire.spoil = lambda command, outcome: broken(outcome)
             with pytest.raises(LensFailedError) as caught:
                 await lens.set_aperture(8)
-            assert driver.life is Life.FAILED
+            assert driver.life == "failed"
             first = caught.value.__cause__
             assert isinstance(first, LensGoneError)
             for call in (lens.status_now, lens.sleep):
@@ -252,7 +253,7 @@ def test_out_of_failed_leads_wake() -> None:
                 await lens.wake()
             wire.spoil = lambda command, outcome: outcome
             new = await lens.wake()
-            assert driver.life is Life.READY
+            assert driver.life == "ready"
             assert new is driver.lens
             assert new is not lens
             await new.set_aperture(8)
@@ -450,10 +451,10 @@ def test_a_transport_that_does_not_answer_in_time_fails_the_driver_until_it_answ
             with pytest.raises(LensFailedError, match="in time") as caught:
                 await lens.status_now()
             assert isinstance(caught.value.__cause__, TransportTimeoutError)
-            assert driver.life is Life.FAILED
+            assert driver.life == "failed"
             wire.spoil = lambda command, outcome: outcome
             assert (await driver.wake()).identity == lens.identity
-            assert driver.life is Life.READY
+            assert driver.life == "ready"
 
     run(main())
 

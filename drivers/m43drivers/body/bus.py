@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from m43drivers.body.errors import LensRefusedError
-from m43drivers.transport import Break, TransportTimeoutError
+from m43drivers.transport import Break
 from m43proto.connection import Connection
 from m43proto.errors import LocalProtocolError
 from m43proto.events import MessageSeen, PinEvent, TransactionSeen, Violation
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from m43drivers.transport import Outcome, Transport
     from m43proto.catalogue import Catalogue
-    from m43proto.exchange import Transfer
     from m43proto.schema import Message
     from m43proto.states import State
 
@@ -113,7 +112,7 @@ class Bus:
                 if reason:
                     break
                 raise LensRefusedError(str(error)) from None
-            outcome = await self._carried_out(tuple(transfers_of(command, shape, data)))
+            outcome = await self._transport.transact(tuple(transfers_of(command, shape, data)))
             seen = self._taken(command, data, outcome)
             if seen is not None:
                 return seen
@@ -121,17 +120,6 @@ class Bus:
             if outcome.broke_off is Break.BUSY:
                 break
         raise TroubleError(reason)
-
-    async def _carried_out(self, transfers: tuple[Transfer, ...]) -> Outcome:
-        """Have the transport carry out a transaction.
-
-        When it does not answer in time, nobody knows whether the lens got it, so it is not sent again.
-        """
-        try:
-            return await self._transport.transact(transfers)
-        except TransportTimeoutError as error:
-            self._counters["transport_timeouts"] += 1
-            raise TroubleError(str(error)) from None
 
     def _taken(self, command: bytes, data: bytes, outcome: Outcome) -> MessageSeen | None:
         """Take an outcome; it has no place any more when a poll has told meanwhile that the lens is gone."""

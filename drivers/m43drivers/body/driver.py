@@ -359,13 +359,17 @@ class BodyDriver:
         """Carry out the start-up, and have the handle of the lens at hand when it is told to be ready."""
         self._starting = True
         try:
-            self._attach(*await self._started())
+            identity, capability, status = await self._started()
+            lens = self._attach(identity, capability)
+            if status is not None:
+                lens.take(status)
         finally:
             self._starting = False
 
-    async def _started(self) -> tuple[Identify, bytes]:
-        """Carry out the start-up, and the set-up drive that belongs to it; return who the lens is."""
+    async def _started(self) -> tuple[Identify, bytes, LensStatus | None]:
+        """Carry out the start-up, and the set-up drive that belongs to it; return who and how the lens is."""
         identity: Identify | None = None
+        status: LensStatus | None = None
         capability = b""
         for step in self._dialect.steps:
             self._give_way()
@@ -373,26 +377,28 @@ class BodyDriver:
             await asyncio.sleep(STEP_PAUSE_S)
             if isinstance(seen.message, Identify):
                 identity = seen.message
+            elif isinstance(seen.message, Status):
+                status = LensStatus.of(seen.message, seen.transaction.end_ns)
             elif seen.name == "LinkCapability":
                 capability = seen.transaction.data
         if identity is None:
             raise TroubleError("its identity cannot be read")
         setup = Drive(focus_operation="setup")
         await self._bus.transact(setup.command, setup.block, message=setup)
-        return identity, capability
+        return identity, capability, status
 
     def _give_way(self) -> None:
         """Leave a start-up for somebody who wants the lens to sleep."""
         if self._off is not None and not self._off.done():
             raise LensAsleepError("the lens is put to sleep")
 
-    def _attach(self, identity: Identify, capability: bytes) -> None:
+    def _attach(self, identity: Identify, capability: bytes) -> Lens:
         """Go on with the handle of the same lens, or begin one for another."""
-        if self.lens is not None and self.lens.identity == identity and not self.lens.ended:
-            return
-        self._end_lens(LensGoneError("another lens is on the mount"))
-        self.lens = Lens(self, identity, capability)
-        self._tell(LensAttached(self.transport.now_ns(), self.lens))
+        if self.lens is None or self.lens.identity != identity or self.lens.ended:
+            self._end_lens(LensGoneError("another lens is on the mount"))
+            self.lens = Lens(self, identity, capability)
+            self._tell(LensAttached(self.transport.now_ns(), self.lens))
+        return self.lens
 
     def _end_lens(self, error: LensError | None) -> None:
         if self.lens is not None and not self.lens.ended:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m43drivers.body.errors import DriveError, DriveOvershotError, DriveStalledError
+from m43drivers.body.errors import DriveError, DriveOvershotError, DriveStalledError, DriveTimeoutError
 from m43proto.encodings import F_NUMBER
 from m43proto.session import SETTLED_POLLS, TIMEOUTS, Wait
 
@@ -73,12 +73,16 @@ class Watch:
         self.driven = driven
         self.target = target
         self._start = None if start is None else driven.value(start)
+        self._first_ns: int | None = None
         self._last: float | None = None
         self._since_ns: int | None = None
         self._alike = 0
 
     def take(self, status: LensStatus) -> DriveError | bool:
         """Take one more status; return whether the drive has ended, or the error in which it ended."""
+        self._first_ns = status.t_ns if self._first_ns is None else self._first_ns
+        if status.t_ns - self._first_ns >= TIMEOUTS[Wait.DRIVE].limit_ns:
+            return DriveTimeoutError(f"the {self.driven.name} has not come to rest in time", status)
         here = self.driven.value(status)
         if here is None:
             return False
