@@ -8,9 +8,11 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +29,6 @@ from tests.virtualtime import run as run_virtually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
-    from pathlib import Path
 
 COMMANDS = sorted(lens.commands)
 
@@ -181,6 +182,15 @@ def test_a_session_can_be_recorded_replayed_and_sniffed(m43: Callable[..., Run],
     assert main(["sniff", str(path), "--summary"]) == 0
 
 
+def test_the_commands_of_the_readme_are_commands() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^m43 lens (.*)$", readme, re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        name, *arguments = shlex.split(line, comments=True)
+        lens.commands[name].make_context(name, arguments)
+
+
 # what goes wrong
 
 
@@ -195,7 +205,7 @@ def test_a_session_can_be_recorded_replayed_and_sniffed(m43: Callable[..., Run],
         (["focus"], 2, "give one of: --position N"),
         (["focus", "--near", "--infinity"], 2, "give one of: --position N"),
         (["focus", "--distance", "-1"], 2, "a distance is a number of metres above 0"),
-        (["focus", "--position", "99999"], 2, "a focus position lies between"),
+        (["focus", "--position", "99999"], 2, "a focus position is an integer from -32768 to 32767"),
         (["ring", "left"], 2, "'left' is not one of 'forward', 'reverse'"),
         (["raw", "c1800106"], 2, "add --unsafe to send it all the same"),
         (["raw", "--unsafe", "xyz"], 2, "'xyz' is not hexadecimal"),

@@ -155,7 +155,7 @@ def aperture(session: Any, *, f: float | None, av: float | None, wide_open: bool
         raise click.UsageError("give one of: an f-number such as f/5.6, --av AV, --wide-open")
     from m43tools.driving import move
 
-    move(session, lambda glass: glass.set_aperture(f, av=av, clamp=clamp))
+    move(session, lambda glass: glass.set_aperture(f, av=av, wide_open=wide_open, clamp=clamp))
 
 
 @lens.command(short_help="Move the focus.", epilog=_EPILOG)
