@@ -83,8 +83,11 @@ def run(coroutine: Coroutine[Any, Any, T], *, seed: int | None = None) -> T:
         assert not left, left
         return result
     finally:
-        for task in asyncio.all_tasks(loop):
+        left = list(asyncio.all_tasks(loop))
+        for task in left:
             task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=10))
         loop.run_until_complete(loop.shutdown_asyncgens())
         asyncio.set_event_loop(None)
         loop.close()
