@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +12,6 @@ from m43drivers.body.errors import LensGoneError, LensPassiveError
 from tests.body.schedules import WatchedSim, Witness
 from tests.body.support import OLYMPUS, driven, until
 from tests.virtualtime import run
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from m43drivers.body.status import BoundedStream
