@@ -247,8 +247,9 @@ class BodyDriver:
             try:
                 return await run()
             except TroubleError as trouble:
+                error = self._lost_way(str(trouble))
                 await self._restart(str(trouble))
-                raise LensTransactionError(str(trouble)) from None
+                raise error from None
         except TransportError as error:
             self._die(error)
             raise self._failed() from error
@@ -347,12 +348,16 @@ class BodyDriver:
     async def _restart(self, reason: str) -> None:
         """Start a lens anew that has lost its way; what it was doing is lost."""
         self.counters["restarts"] += 1
-        kind = LensGoneError if self._life is Life.GONE else LensTransactionError
-        self._fail_drives(kind(f"{reason} The lens is started anew."))
+        self._fail_drives(self._lost_way(reason))
         self._vain_starts += 1
         if self._vain_starts > START_TRIES:
             self._give_up(f"the lens comes up, but {reason}")
         await self._start()
+
+    def _lost_way(self, reason: str) -> LensError:
+        """Return the error of what a lens was doing that is gone, or is started anew."""
+        kind = LensGoneError if self._life is Life.GONE else LensTransactionError
+        return kind(f"{reason} The lens is started anew.")
 
     def _become_passive(self) -> None:
         if self.lens is None or self.lens.ended or self.lens.identity is not None:
@@ -491,8 +496,7 @@ class BodyDriver:
         if not self._repairing and not self._closed:
             self._repairing = True
             self._polling.bad = 0
-            kind = LensGoneError if self._life is Life.GONE else LensTransactionError
-            self._fail_drives(kind(reason))
+            self._fail_drives(self._lost_way(reason))
             run = partial(self._repaired, reason, self._starts)
             self._jobs.add(Urgency.REPAIR, run).add_done_callback(self._ended_repair)
 
