@@ -107,7 +107,7 @@ async def next_exchange_is_right(driver: BodyDriver, wire: Wire) -> None:
     assert ended is not None
     assert abs((ended.focus_position or 0) - 77) <= 3
     await asyncio.sleep(1)
-    assert not driver._watches
+    assert not driver._drives
 
 
 @pytest.mark.parametrize("name", CALLS)

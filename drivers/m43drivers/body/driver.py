@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 from m43drivers.body.bus import Bus, TroubleError
-from m43drivers.body.drives import FOCUS, Driven, Watch
+from m43drivers.body.drives import FOCUS, Driven, Drives, Watch
 from m43drivers.body.errors import (
-    DriveError,
     DriveSupersededError,
     DriveTimeoutError,
     LensAsleepError,
@@ -33,6 +32,7 @@ from m43drivers.body.jobs import Job, Jobs, Urgency
 from m43drivers.body.lens import Lens
 from m43drivers.body.life import LIVES, UP, Life
 from m43drivers.body.polling import Polling
+from m43drivers.body.startup import start_up
 from m43drivers.body.status import BoundedStream, LensStatus
 from m43drivers.transport import Heartbeat, Lost, Polled, Report, Sign, TransportError, TransportLostError
 from m43proto.messages import PUBLIC, Drive, Identify, Status
@@ -57,9 +57,6 @@ BAD_POLLS = 3
 
 START_TRIES = 3
 """How often a lens that wakes up, but does not come through start-up and a poll, is started before it is given up."""
-
-STEP_PAUSE_S = 0.001
-"""Between the commands of the start-up, as the public body program waits (BELL)."""
 
 OFF_S = 0.1
 """How long SLEEP stays low before a lens is started anew (provisional; the public body program waits as long)."""
@@ -126,7 +123,7 @@ class BodyDriver:
         self._vain_starts = 0
         self._stops = 0
         self._off: asyncio.Future[None] | None = None
-        self._watches: dict[Driven, tuple[Watch, asyncio.Future[LensStatus]]] = {}
+        self._drives = Drives()
         self._listeners: WeakSet[BoundedStream[DriverEvent]] = WeakSet()
 
     @property
@@ -197,7 +194,7 @@ class BodyDriver:
         parting.cancel()
         if self._owner is not None:
             self._owner.cancel()
-        self._fail_drives(_closed_error())
+        self._drives.fail(_closed_error())
         if self._fatal is None:
             self._enter(Life.ABSENT)
 
@@ -348,7 +345,7 @@ class BodyDriver:
     async def _restart(self, reason: str) -> None:
         """Start a lens anew that has lost its way; what it was doing is lost."""
         self.counters["restarts"] += 1
-        self._fail_drives(self._lost_way(reason))
+        self._drives.fail(self._lost_way(reason))
         self._vain_starts += 1
         if self._vain_starts > START_TRIES:
             self._give_up(f"the lens comes up, but {reason}")
@@ -363,39 +360,18 @@ class BodyDriver:
         if self.lens is None or self.lens.ended or self.lens.identity is not None:
             self._end_lens(LensGoneError("the lens does not answer any more"))
             self.lens = Lens(self, None)
-        self._fail_drives(LensPassiveError("nothing on the mount answers"))
+        self._drives.fail(LensPassiveError("nothing on the mount answers"))
 
     async def _bring_up(self) -> None:
         """Carry out the start-up, and have the handle of the lens at hand when it is told to be ready."""
         self._starting = True
         try:
-            identity, capability, status = await self._started()
-            lens = self._attach(identity, capability)
-            if status is not None:
-                lens.take(status)
+            started = await start_up(self._bus, self._dialect, self._give_way)
+            lens = self._attach(started.identity, started.link)
+            if started.status is not None:
+                lens.take(started.status)
         finally:
             self._starting = False
-
-    async def _started(self) -> tuple[Identify, bytes, LensStatus | None]:
-        """Carry out the start-up, and the set-up drive that belongs to it; return who and how the lens is."""
-        identity: Identify | None = None
-        status: LensStatus | None = None
-        capability = b""
-        for step in self._dialect.steps:
-            self._give_way()
-            seen = await self._bus.transact(step.command, step.block)
-            await asyncio.sleep(STEP_PAUSE_S)
-            if isinstance(seen.message, Identify):
-                identity = seen.message
-            elif isinstance(seen.message, Status):
-                status = LensStatus.of(seen.message, seen.transaction.end_ns)
-            elif seen.name == "LinkCapability":
-                capability = seen.transaction.data
-        if identity is None:
-            raise TroubleError("its identity cannot be read")
-        setup = Drive(focus_operation="setup")
-        await self._bus.transact(setup.command, setup.block, message=setup)
-        return identity, capability, status
 
     def _give_way(self) -> None:
         """Leave a start-up for somebody who wants the lens to sleep."""
@@ -417,7 +393,7 @@ class BodyDriver:
 
     async def _power_off(self) -> None:
         await self._polling.stop()
-        self._fail_drives(LensAsleepError("the lens has been put to sleep"))
+        self._drives.fail(LensAsleepError("the lens has been put to sleep"))
         self._wants_sleep |= self._closed
         await self._bus.power_down()
 
@@ -437,7 +413,7 @@ class BodyDriver:
 
     def _fail_all(self, error: Callable[[], LensError]) -> None:
         self._jobs.fail(error)
-        self._fail_drives(error())
+        self._drives.fail(error())
 
     # polling
 
@@ -447,7 +423,7 @@ class BodyDriver:
 
     def _report(self) -> Report:
         """Return which polls are wanted: all of them as long as somebody counts them, or a drive has not settled."""
-        busy = self._watches or (self.lens is not None and self.lens.has_readers)
+        busy = self._drives or (self.lens is not None and self.lens.has_readers)
         return Report.ALL if busy or self._life is Life.DRIVING else Report.CHANGES
 
     def adjust_polling(self) -> None:
@@ -496,7 +472,7 @@ class BodyDriver:
         if not self._repairing and not self._closed:
             self._repairing = True
             self._polling.bad = 0
-            self._fail_drives(self._lost_way(reason))
+            self._drives.fail(self._lost_way(reason))
             run = partial(self._repaired, reason, self._starts)
             self._jobs.add(Urgency.REPAIR, run).add_done_callback(self._ended_repair)
 
@@ -510,15 +486,7 @@ class BodyDriver:
     def _on_status(self, status: LensStatus) -> None:
         assert self.lens is not None
         self.lens.take(status)
-        for driven, (watch, done) in list(self._watches.items()):
-            ended = watch.take(status)
-            if ended is False:
-                continue
-            del self._watches[driven]
-            if isinstance(ended, DriveError):
-                _resolve(done, error=ended)
-            else:
-                _resolve(done, status)
+        self._drives.take(status)
         self.adjust_polling()
 
     # what a lens's handle asks for
@@ -534,7 +502,7 @@ class BodyDriver:
         await asyncio.wait([done], timeout=TIMEOUTS[Wait.DRIVE].limit_ns / 1e9)
         if done.done():
             return done.result()
-        self._watches.pop(driven, None)
+        self._drives.forget(driven)
         self.adjust_polling()
         raise DriveTimeoutError(f"the {driven.name} has not come to rest in time", lens.status)
 
@@ -551,16 +519,8 @@ class BodyDriver:
         if driven is FOCUS and stops != self._stops:
             raise DriveSupersededError("the focus was stopped before this drive was sent", lens.status)
         await self._bus.transact(message.command, message.block, message=message)
-        self._supersede(driven)
-        self._watches[driven] = (Watch(driven, target, lens.status), done)
+        self._drives.begin(Watch(driven, target, lens.status), done)
         await self._poll()
-
-    def _supersede(self, driven: Driven) -> None:
-        """End the watch of a drive that another one takes the place of."""
-        watched = self._watches.pop(driven, None)
-        if watched is not None and self.lens is not None:
-            error = DriveSupersededError(f"another {driven.name} drive took its place", self.lens.status)
-            _resolve(watched[1], error=error)
 
     async def stop(self, lens: Lens) -> None:
         """Stop the focus before anything else that waits; drives of the focus that wait are not sent any more."""
@@ -568,7 +528,7 @@ class BodyDriver:
 
         async def run() -> None:
             lens.demand()
-            self._supersede(FOCUS)
+            self._drives.supersede(FOCUS, lens.status)
             here = (await self._read_status(lens)).focus_position
             assert here is not None
             message = Drive(focus_operation="move", focus_target=here)
@@ -662,11 +622,6 @@ class BodyDriver:
             kind, reason = _REFUSALS.get(self._life, _STARTING)
             raise kind(reason)
 
-    def _fail_drives(self, error: LensError) -> None:
-        for _, done in self._watches.values():
-            _resolve(done, error=error)
-        self._watches.clear()
-
 
 _STARTING = (LensGoneError, "the lens is being started; try again in a second")
 
@@ -678,16 +633,3 @@ _REFUSALS: dict[Life, tuple[type[LensError], str]] = {
 
 def _closed_error() -> LensFailedError:
     return LensFailedError("the driver has been closed; open another")
-
-
-def _resolve(
-    done: asyncio.Future[LensStatus], status: LensStatus | None = None, error: LensError | None = None
-) -> None:
-    """Give whoever waits a result, unless nobody does any more."""
-    if done.done():
-        return
-    if error is not None:
-        done.set_exception(error)
-        done.exception()
-    elif status is not None:
-        done.set_result(status)
