@@ -1,0 +1,263 @@
+"""The decisive moment of a case -> a timing diagram, true to time, drawn by schemdraw as inline SVG.
+
+Colours are CSS variables of the page, so that one drawing serves light, dark and paper.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import schemdraw
+from schemdraw import elements, logic
+
+from m43proto.phy import Burst, PinDecoder, WireByte
+from m43proto.pins import LINES, Line
+from m43tools.conformance.report.words import figure, scale_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from m43tools.conformance.model import Exchange
+
+__all__ = ["diagram_of"]
+
+NARROWEST_PX, WIDEST_PX = 780, 2000
+"""Bounds of the width of the traces, so that a byte is readable and a long moment can still be scrolled through."""
+
+CLOSEST_EDGES_PX = 3.0
+"""How far apart the closest edges of a moment are drawn, when the width allows."""
+
+TICK_EVERY_PX = 110
+
+_UNIT_PX = 36.0
+"""Pixels in a unit of schemdraw, which is also the width of a WaveJSON period with these heights."""
+
+_HEIGHT, _GAP = 0.5, 0.3
+_INDENT, _BASELINE = 0.2, 0.15
+_CHARACTER_PX = 8.0
+_MONOTONE, _GRID, _SIGNAL, _NAMES = "#010101", "#020202", "#030303", "#040404"
+
+_COLOURS = {
+    _MONOTONE: "var(--ink-soft)",
+    _GRID: "var(--rule)",
+    _SIGNAL: "var(--trace)",
+    _NAMES: "var(--ink)",
+}
+"""What schemdraw takes for a colour -> what the page makes of it."""
+
+_STYLE = {
+    "yheight": _HEIGHT,
+    "ygap": _GAP,
+    "risetime": 0.04,
+    "grid": False,
+    "fontsize": 12,
+    "namecolor": _NAMES,
+}
+
+_ALWAYS = (Line.CLK, Line.DATA, Line.BODY_ACK, Line.LENS_ACK)
+_PATH = re.compile(r'<path d="([^"]*)" style="([^"]*)"[^>]*/>')
+_SEVERAL_PATHS = re.compile(r'(?:<path d="[^"]*" style="[^"]*"[^>]*/>)+')
+_NUMBER = re.compile(r"-?\d+\.\d{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Words over a stretch of time."""
+
+    start_ns: int
+    end_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of the drawing.
+
+    Attributes:
+        name: what stands before it.
+        wave: its states, as WaveJSON writes them.
+        times_ns: when each begins, and the end of the last.
+        words: what stands in it.
+    """
+
+    name: str
+    wave: str
+    times_ns: tuple[int, ...]
+    words: tuple[_Span, ...] = ()
+
+
+def diagram_of(exchange: Exchange, label: str) -> str:
+    """Return an SVG element of the lines of an exchange, with its bytes, what they mean, and an axis of time.
+
+    Args:
+        exchange: the decisive moment; without edges there is nothing to draw, and the answer is empty.
+        label: what a screen reader says of it.
+    """
+    end_ns = _shown_until(exchange)
+    if not exchange.edges or end_ns <= exchange.t_ns:
+        return ""
+    scale = _px_per_ns(exchange, end_ns)
+    spoken = [_span_row(name, spans(exchange), exchange, end_ns, scale) for name, spans in _SPOKEN.items()]
+    rows = [row for row in spoken if row] + [_line_row(exchange, line, end_ns) for line in _lines(exchange)]
+    return _inlined(_drawn(rows, exchange.t_ns, end_ns, scale), label)
+
+
+def _drawn(rows: list[_Row], t_ns: int, end_ns: int, scale: float) -> str:
+    """Have the library draw the rows over a grid of time."""
+    # The library's settings are global: text stays text, and nothing is opened in a window.
+    schemdraw.use("svg")
+    schemdraw.svgconfig.text = "text"
+
+    def x(at_ns: float) -> float:
+        return (at_ns - t_ns) * scale / _UNIT_PX
+
+    waves = [{"name": row.name, "wave": row.wave, "async": [x(at) for at in row.times_ns]} for row in rows]
+    with schemdraw.Drawing(show=False, fontsize=11, color=_SIGNAL, transparent=True) as drawing:
+        for tick_ns, words in _ticks(end_ns - t_ns, scale):
+            _draw_tick(drawing, x(t_ns + tick_ns), words, len(rows))
+        drawing.add(logic.TimingDiagram({"signal": waves}, **_STYLE).at((0, 0)).theta(0))
+        for index, row in enumerate(rows):
+            for span in row.words:
+                at = (x(span.start_ns) + _INDENT, _BASELINE - index * (_HEIGHT + _GAP))
+                said = elements.Label().at(at).theta(0)
+                drawing.add(said.label(span.text, ofst=0, fontsize=10, color=_NAMES, halign="left", valign="base"))
+        return str(drawing.get_imagedata("svg").decode("utf-8"))
+
+
+def _shown_until(exchange: Exchange) -> int:
+    """Return the end of what is drawn: of the window, or of the edges that are left of it."""
+    return exchange.edges[-1].t_ns if exchange.cut and exchange.edges else exchange.end_ns
+
+
+def _px_per_ns(exchange: Exchange, end_ns: int) -> float:
+    """Return the scale at which close edges are apart, within the bounds of the width."""
+    span_ns = end_ns - exchange.t_ns
+    gaps = sorted(after.t_ns - before.t_ns for before, after in pairwise(exchange.edges) if after.t_ns > before.t_ns)
+    close_ns = gaps[len(gaps) // 10] if gaps else span_ns
+    width_px = min(max(span_ns * CLOSEST_EDGES_PX / close_ns, NARROWEST_PX), WIDEST_PX)
+    return width_px / span_ns
+
+
+def _lines(exchange: Exchange) -> list[Line]:
+    """Return the lines to draw: those of the exchange, and any other that moves."""
+    moving = {edge.line for edge in exchange.edges}
+    return [line for line in LINES if line in exchange.initial and (line in _ALWAYS or line in moving)]
+
+
+def _line_row(exchange: Exchange, line: Line, end_ns: int) -> _Row:
+    times_ns, levels = [exchange.t_ns], [exchange.initial[line]]
+    for edge in exchange.edges:
+        if edge.line == line and edge.level != levels[-1]:
+            times_ns.append(edge.t_ns)
+            levels.append(edge.level)
+    return _Row(str(line), "".join(map(str, levels)), (*times_ns, max(end_ns, times_ns[-1])))
+
+
+def _span_row(name: str, spans: Iterable[_Span], exchange: Exchange, end_ns: int, scale: float) -> _Row | None:
+    """Return a row of boxes with words in them, and a flat line between; None without any."""
+    wave, times_ns, words = "", [exchange.t_ns], []
+    for span in sorted(spans, key=lambda one: one.start_ns):
+        if span.start_ns < times_ns[-1] or span.end_ns <= span.start_ns:
+            continue
+        if span.start_ns > times_ns[-1]:
+            wave += "z"
+            times_ns.append(span.start_ns)
+        wave += "="
+        times_ns.append(span.end_ns)
+        if (len(span.text) + 1) * _CHARACTER_PX <= (span.end_ns - span.start_ns) * scale:
+            words.append(span)
+    if not wave:
+        return None
+    if times_ns[-1] < end_ns:
+        wave += "z"
+        times_ns.append(end_ns)
+    return _Row(name, wave, tuple(times_ns), tuple(words))
+
+
+def _messages(exchange: Exchange) -> list[_Span]:
+    end_ns = _shown_until(exchange)
+    return [
+        _Span(max(one.t_ns, exchange.t_ns), min(one.end_ns, end_ns), one.name)
+        for one in exchange.moments
+        if one.kind in ("message", "transaction", "fragment") and one.end_ns > exchange.t_ns and one.t_ns < end_ns
+    ]
+
+
+def _bytes(exchange: Exchange) -> list[_Span]:
+    return [_Span(one.t_ns, one.end_ns, f"{one.value:02X}") for one in _wire_bytes(exchange)]
+
+
+_SPOKEN = {"messages": _messages, "bytes": _bytes}
+"""Rows above the lines that say what the lines say."""
+
+
+def _wire_bytes(exchange: Exchange) -> list[WireByte]:
+    """Return the bytes that were clocked, as the engine's own decoder finds them."""
+    present = [line for line in LINES if line in exchange.initial]
+    if not {Line.CLK, Line.DATA} <= set(present):
+        return []
+    decoder = PinDecoder(present)
+    levels = sum(line.mask for line in present if exchange.initial[line])
+    signals = list(decoder.receive(exchange.t_ns, levels))
+    for t_ns, changed in _together(exchange):
+        for line, level in changed.items():
+            levels = levels | line.mask if level else levels & ~line.mask
+        signals += decoder.receive(t_ns, levels)
+    signals += decoder.finish(exchange.end_ns)
+    bursts = [signal.bytes for signal in signals if isinstance(signal, Burst)]
+    return [one for bytes_ in bursts for one in bytes_] or [one for one in signals if isinstance(one, WireByte)]
+
+
+def _together(exchange: Exchange) -> Iterable[tuple[int, dict[Line, int]]]:
+    """Return the edges by time: what changed at once, in one piece."""
+    changes: dict[int, dict[Line, int]] = {}
+    for edge in exchange.edges:
+        if edge.line in exchange.initial:
+            changes.setdefault(edge.t_ns, {})[Line(edge.line)] = edge.level
+    return changes.items()
+
+
+def _ticks(span_ns: int, scale: float) -> list[tuple[float, str]]:
+    """Return the ticks of the axis: nanoseconds from the start, and words; steps are 1, 2 or 5 by a power of ten."""
+    wanted_ns = TICK_EVERY_PX / scale
+    power = 10.0 ** (len(str(int(wanted_ns))) - 1)
+    step_ns = next(power * by for by in (1, 2, 5, 10) if power * by >= wanted_ns)
+    by, unit = scale_for("ns", step_ns)
+    return [(at * step_ns, f"{figure(at * step_ns / by)} {unit}") for at in range(int(span_ns / step_ns) + 1)]
+
+
+def _draw_tick(drawing: Any, x: float, words: str, rows: int) -> None:
+    bottom = -(_HEIGHT + _GAP) * (rows - 1) - _GAP
+    line = elements.Line(color=_GRID, lw=1).at((x, _HEIGHT + _GAP / 2)).to((x, bottom))
+    drawing.add(line.zorder(0))
+    drawing.add(elements.Label().at((x, bottom - 0.12)).theta(0).label(words, fontsize=10, color=_MONOTONE, valign="top"))
+
+
+def _inlined(svg: str, label: str) -> str:
+    """Make the library's file an element of a page: no ids, no fixed size, our colours, paths of one style as one."""
+    body = svg[svg.index(">") + 1 :]
+    box = re.search(r'viewBox="([^"]*)"', svg)
+    assert box  # the library always writes one
+    body = re.sub(r"<defs>.*?</defs>", "", body, flags=re.DOTALL)
+    body = re.sub(r' clip-path="[^"]*"', "", body)
+    body = _SEVERAL_PATHS.sub(lambda found: _joined(_PATH.findall(found[0])), body)
+    body = _NUMBER.sub(lambda found: f"{float(found[0]):.1f}", body)
+    for colour, variable in _COLOURS.items():
+        body = body.replace(colour, variable)
+    left, top, width, height = (f"{float(one):.1f}" for one in box[1].split())
+    size = f'width="{width}" height="{height}" viewBox="{left} {top} {width} {height}"'
+    return f'<svg class="timing" {size} role="img" aria-label="{_attribute(label)}">{body}'
+
+
+def _joined(paths: Sequence[tuple[str, str]]) -> str:
+    by_style: dict[str, list[str]] = {}
+    for figure_, style in paths:
+        by_style.setdefault(style, []).append(figure_)
+    return "".join(f'<path d="{" ".join(figures)}" style="{style}"/>' for style, figures in by_style.items())
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

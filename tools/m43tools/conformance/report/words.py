@@ -1,0 +1,85 @@
+"""Words and figures that more than one form of a report shows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from m43tools.conformance.model import Report
+
+__all__ = ["figure", "in_unit", "provenance_rows", "scale_for", "subject", "times_text", "value_text"]
+
+_NAMING = ("lens", "name", "maker", "model")
+"""Keys of `Provenance.lens` that name a lens, the best first."""
+
+_SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+
+
+def subject(report: Report) -> str:
+    """Return what a report judges, in a few words: the lens as it names itself, else what was asked for."""
+    said = report.provenance.lens
+    named = next((value_text(said[key]) for key in _NAMING if said.get(key)), "")
+    origin = report.provenance.lens_url or report.provenance.capture
+    return named or origin or report.provenance.role
+
+
+def provenance_rows(report: Report) -> list[tuple[str, str]]:
+    """Return where a report comes from, as names and values; what does not apply is left out."""
+    from_ = report.provenance
+    rows = [
+        ("tool", f"m43proto {from_.tool}"),
+        ("clauses", f"version {from_.spec}"),
+        ("mode", f"{from_.mode}, judges the {from_.role}" + (", strict" if from_.strict else "")),
+        ("lens at", from_.lens_url),
+        ("bridge firmware", from_.bridge_firmware),
+        ("capture", from_.capture),
+        ("SHA-256 of the capture", from_.capture_sha256),
+        *_flat("lens", from_.lens),
+        *_flat("statement", from_.statement),
+        ("seed", str(from_.seed)),
+        ("command", " ".join(["m43", *from_.command_line]) if from_.command_line else ""),
+        ("ended early", "interrupted by a person" if report.interrupted else ""),
+        ("lost", "the lens, or the bridge, went away for good" if report.lost else ""),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _flat(prefix: str, values: Mapping[str, object]) -> list[tuple[str, str]]:
+    rows = []
+    for key, value in values.items():
+        name = f"{prefix}: {key}"
+        rows += _flat(name, value) if isinstance(value, dict) else [(name, value_text(value))]
+    return rows
+
+
+def value_text(value: object) -> str:
+    """Return a JSON value for a person."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def times_text(time_ns: int) -> str:
+    """Return a time on the bus in milliseconds, to the tenth of a microsecond."""
+    return f"{time_ns / 1e6:,.4f} ms".replace(",", " ")
+
+
+def scale_for(unit: str, largest: float) -> tuple[float, str]:
+    """Return by what to divide figures of a unit, and the unit that they then have."""
+    if unit != "ns":
+        return 1.0, unit
+    return next(((by, name) for by, name in _SCALES_NS if abs(largest) >= by), _SCALES_NS[-1])
+
+
+def in_unit(value: float, by: float) -> str:
+    """Return a figure, divided, with as many digits as it deserves and no exponent."""
+    return figure(value / by)
+
+
+def figure(value: float) -> str:
+    """Return a figure of four significant digits at least, without an exponent."""
+    if value == int(value):
+        return f"{int(value):,}".replace(",", " ")
+    digits = max(0, 3 - len(str(abs(int(value)))) + (1 if abs(value) >= 1 else 0))
+    return f"{value:,.{max(digits, 1)}f}".replace(",", " ")

@@ -1,0 +1,56 @@
+"""A report -> the text of a file; each writer is imported when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from m43tools.conformance.model import to_json
+from m43tools.output import open_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from m43tools.conformance.model import Report
+
+__all__ = ["WRITERS", "html_text", "json_text", "junit_text", "write_report"]
+
+
+def json_text(report: Report) -> str:
+    """Return a report as JSON; the same run gives the same bytes."""
+    return json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def junit_text(report: Report) -> str:
+    """Return a report as JUnit XML, for continuous integration."""
+    from m43tools.conformance.report.junit import junit_of
+
+    return junit_of(report)
+
+
+def html_text(*reports: Report) -> str:
+    """Return one HTML page that needs nothing else, for one report or for several beside each other."""
+    from m43tools.conformance.report.page import page_of
+
+    return page_of(reports)
+
+
+WRITERS: dict[str, Callable[[Report], str]] = {"json": json_text, "junit": junit_text, "html": html_text}
+"""Forms of a report: name -> function that gives the text of the file."""
+
+
+def write_report(report: Report, form: str, path: Path) -> None:
+    """Write a report to a file that appears whole or not at all.
+
+    Args:
+        report: what to write.
+        form: a name in `WRITERS`.
+        path: where.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = WRITERS[form](report)
+    with open_output(path) as stream:
+        stream.write(text)
