@@ -11,7 +11,7 @@ from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES
 from m43proto.ends import PinBody, Script
-from m43proto.events import MessageSeen
+from m43proto.events import MessageSeen, PinEventSeen, Violation
 from m43proto.messages import PUBLIC, Drive, Identify, Status
 from m43proto.mount import Mount
 from m43proto.pins import LINES, Line
@@ -81,8 +81,10 @@ def moment(event: Event) -> Moment:
     if isinstance(event, MessageSeen):
         text = " · ".join(decoded(event, UNICODE, raw=False))
         return Moment(event.t_ns, event.end_ns, "message", event.name, text, record_of(event))
-    record = record_of(event)
-    return Moment(event.t_ns, event.end_ns, "pin", str(record.get("event", "")), "", record)
+    if isinstance(event, Violation):
+        return Moment(event.t_ns, event.end_ns, "violation", str(event.cause), event.detail, record_of(event))
+    assert isinstance(event, PinEventSeen)
+    return Moment(event.t_ns, event.end_ns, "pin", str(event.event), "", record_of(event))
 
 
 def exchange(profile: str, timing: str, name: str, *, bytes_shown: int = 5) -> Exchange:
@@ -96,7 +98,8 @@ def exchange(profile: str, timing: str, name: str, *, bytes_shown: int = 5) -> E
         if start_ns < t_ns <= end_ns:
             edges += [Edge(t_ns, str(line), int(bool(levels & line.mask))) for line in moved(levels ^ now)]
             now = levels
-    shown = tuple(moment(event) for event in events if start_ns <= event.t_ns <= end_ns)
+    within = [event for event in events if start_ns <= event.t_ns <= end_ns]
+    shown = tuple(moment(event) for event in within if isinstance(event, MessageSeen | PinEventSeen | Violation))
     initial = {str(line): int(bool(before & line.mask)) for line in LINES}
     return Exchange(start_ns, end_ns, shown, initial, tuple(edges))
 
@@ -123,7 +126,6 @@ def results(profile: str, timing: str) -> tuple[CaseResult, ...]:
     drive = exchange(profile, timing, "Drive", bytes_shown=12)
     times = acknowledge_ns(poll)
     late = timing == "slow"
-    alive = {"sanity": Sanity.ALIVE, "duration_ns": 41_250_000}
     return (
         CaseResult(
             case(1, "s2_link", "LNK", "DATA changes behind the fall of CLK", ("C2.4-1",), "timing"),
@@ -133,7 +135,8 @@ def results(profile: str, timing: str) -> tuple[CaseResult, ...]:
             occasions=40,
             measurements=(measured("DATA to CLK rise", "ns", [690, 700, 702, 745, 750], low=100),),
             exchange=poll,
-            **alive,
+            sanity=Sanity.ALIVE,
+            duration_ns=41_250_000,
         ),
         CaseResult(
             case(2, "s2_link", "LNK", "Each byte is acknowledged in time", ("C2.6-1",), "timing", "ack"),
@@ -148,7 +151,8 @@ def results(profile: str, timing: str) -> tuple[CaseResult, ...]:
                 measured("CLK period", "ns", [2_000] * 38 + [2_040, 2_100], low=1_000, high=8_000),
             ),
             exchange=poll,
-            **alive,
+            sanity=Sanity.ALIVE,
+            duration_ns=41_250_000,
         ),
         CaseResult(
             case(1, "s3_framing", "FRM", "The sum of a command is right", ("C3.2-1",), "sum"),
@@ -159,7 +163,8 @@ def results(profile: str, timing: str) -> tuple[CaseResult, ...]:
             breached=("C3.2-1",) if late else (),
             occasions=12,
             exchange=poll,
-            **alive,
+            sanity=Sanity.ALIVE,
+            duration_ns=41_250_000,
         ),
         CaseResult(
             case(7, "s3_framing", "FRM", "A wrong sum from the body is survived", ("C3.2-1",), "sum", "negative"),
@@ -191,7 +196,8 @@ def results(profile: str, timing: str) -> tuple[CaseResult, ...]:
             ),
             exchange=drive,
             deviation="documented in the errata of this firmware" if profile == "panasonic-pz-14-42" else None,
-            **alive,
+            sanity=Sanity.ALIVE,
+            duration_ns=41_250_000,
         ),
         CaseResult(
             case(9, "s5_status", "STA", "Polls at 120 Hz for a minute", ("C5.4-1",), "soak"),
@@ -215,7 +221,8 @@ def results(profile: str, timing: str) -> tuple[CaseResult, ...]:
             "2.4 ms in the middle",
             measurements=(measured("busy", "ns", [1_900_000, 2_400_000, 9_800_000]),),
             exchange=drive,
-            **alive,
+            sanity=Sanity.ALIVE,
+            duration_ns=41_250_000,
         ),
     )
 

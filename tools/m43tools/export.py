@@ -55,7 +55,17 @@ def _picture(root: Path) -> dict[Path, str]:
     return {target: held if text_in(held) == text_in(fresh) else fresh}
 
 
-TARGETS: dict[str, Callable[[Path], dict[Path, str]]] = {"spec": _spec_pages, "picture": _picture}
+def _schema(root: Path) -> dict[Path, str]:
+    from m43tools.conformance.report.schema import SCHEMA_FILE, schema_text
+
+    return {root / "specs" / "schema" / SCHEMA_FILE: schema_text()}
+
+
+TARGETS: dict[str, Callable[[Path], dict[Path, str]]] = {
+    "spec": _spec_pages,
+    "picture": _picture,
+    "schema": _schema,
+}
 """What can be exported: name -> function from the root of the repository to the files and what they should hold."""
 
 
@@ -81,6 +91,7 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     \b
     spec     the tables between '<!-- generated: ... -->' markers in specs/*.md
     picture  the picture of m43 sniff in the README, specs/pictures/sniff.svg
+    schema   the JSON Schema of the reports of m43 conform, specs/schema/
 
     \b
     Examples:

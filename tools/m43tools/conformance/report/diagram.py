@@ -15,7 +15,7 @@ from schemdraw import elements, logic
 
 from m43proto.phy import Burst, PinDecoder, WireByte
 from m43proto.pins import LINES, Line
-from m43tools.conformance.report.words import figure, scale_for
+from m43tools.conformance.report.words import digits_for, figure, scale_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ _UNIT_PX = 36.0
 """Pixels in a unit of schemdraw, which is also the width of a WaveJSON period with these heights."""
 
 _HEIGHT, _GAP = 0.5, 0.3
-_INDENT, _BASELINE = 0.2, 0.15
+_INDENT, _BASELINE = 0.2, 0.04
 _CHARACTER_PX = 8.0
 _MONOTONE, _GRID, _SIGNAL, _NAMES = "#010101", "#020202", "#030303", "#040404"
 
@@ -226,14 +226,17 @@ def _ticks(span_ns: int, scale: float) -> list[tuple[float, str]]:
     power = 10.0 ** (len(str(int(wanted_ns))) - 1)
     step_ns = next(power * by for by in (1, 2, 5, 10) if power * by >= wanted_ns)
     by, unit = scale_for("ns", step_ns)
-    return [(at * step_ns, f"{figure(at * step_ns / by)} {unit}") for at in range(int(span_ns / step_ns) + 1)]
+    digits = digits_for([step_ns / by])
+    return [(at * step_ns, f"{figure(at * step_ns / by, digits)} {unit}") for at in range(int(span_ns / step_ns) + 1)]
 
 
 def _draw_tick(drawing: Any, x: float, words: str, rows: int) -> None:
     bottom = -(_HEIGHT + _GAP) * (rows - 1) - _GAP
     line = elements.Line(color=_GRID, lw=1).at((x, _HEIGHT + _GAP / 2)).to((x, bottom))
     drawing.add(line.zorder(0))
-    drawing.add(elements.Label().at((x, bottom - 0.12)).theta(0).label(words, fontsize=10, color=_MONOTONE, valign="top"))
+    drawing.add(
+        elements.Label().at((x, bottom - 0.12)).theta(0).label(words, fontsize=10, color=_MONOTONE, valign="top")
+    )
 
 
 def _inlined(svg: str, label: str) -> str:

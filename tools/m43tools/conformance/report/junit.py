@@ -86,10 +86,14 @@ def _details(result: CaseResult) -> str:
 
 
 def _figures(one: Measurement) -> str:
-    limits = [f"{name} {value:g}" for name, value in (("at least", one.low), ("at most", one.high)) if value is not None]
+    limits = [f"{name} {value:g}" for name, value in _limits(one) if value is not None]
     margin = [] if one.margin_percent is None else [f"margin {one.margin_percent:+.1f} %"]
     figures = f"min {one.minimum:g}, median {one.median:g}, p99 {one.p99:g}, max {one.maximum:g} {one.unit}"
     return ", ".join([f"{one.name}: {figures}, n {one.count}", *limits, *margin])
+
+
+def _limits(one: Measurement) -> tuple[tuple[str, float | None], ...]:
+    return ("at least", one.low), ("at most", one.high)
 
 
 def _moment(one: Moment) -> str:

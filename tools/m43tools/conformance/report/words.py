@@ -6,16 +6,47 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from m43tools.conformance.model import Report
 
-__all__ = ["figure", "in_unit", "provenance_rows", "scale_for", "subject", "times_text", "value_text"]
+__all__ = [
+    "chapter_title",
+    "digits_for",
+    "figure",
+    "provenance_rows",
+    "scale_for",
+    "subject",
+    "subjects",
+    "times_text",
+    "value_text",
+]
 
 _NAMING = ("lens", "name", "maker", "model")
 """Keys of `Provenance.lens` that name a lens, the best first."""
 
 _SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+
+
+def subjects(reports: Sequence[Report]) -> list[str]:
+    """Return what each report judges; those of the same name with what tells them apart."""
+    names = [subject(report) for report in reports]
+    return [
+        f"{name}, {_particulars(report)}" if names.count(name) > 1 else name
+        for name, report in zip(names, reports, strict=True)
+    ]
+
+
+def _particulars(report: Report) -> str:
+    firmware = report.provenance.lens.get("firmware")
+    said = f"firmware {value_text(firmware)}" if firmware else ""
+    return said or report.provenance.lens_url or report.provenance.capture
+
+
+def chapter_title(chapter: str) -> str:
+    """Return the title of a chapter by its file: ``s3_framing`` is "3 Framing"."""
+    number, _, name = chapter.partition("_")
+    return f"{number.removeprefix('s')} {name.replace('_', ' ').capitalize()}" if name else chapter
 
 
 def subject(report: Report) -> str:
@@ -50,7 +81,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
 def _flat(prefix: str, values: Mapping[str, object]) -> list[tuple[str, str]]:
     rows = []
     for key, value in values.items():
-        name = f"{prefix}: {key}"
+        name = f"{prefix} · {key}"
         rows += _flat(name, value) if isinstance(value, dict) else [(name, value_text(value))]
     return rows
 
@@ -62,7 +93,7 @@ def value_text(value: object) -> str:
 
 def times_text(time_ns: int) -> str:
     """Return a time on the bus in milliseconds, to the tenth of a microsecond."""
-    return f"{time_ns / 1e6:,.4f} ms".replace(",", " ")
+    return f"{time_ns / 1e6:,.4f} ms".replace(",", "\u202f")
 
 
 def scale_for(unit: str, largest: float) -> tuple[float, str]:
@@ -72,14 +103,14 @@ def scale_for(unit: str, largest: float) -> tuple[float, str]:
     return next(((by, name) for by, name in _SCALES_NS if abs(largest) >= by), _SCALES_NS[-1])
 
 
-def in_unit(value: float, by: float) -> str:
-    """Return a figure, divided, with as many digits as it deserves and no exponent."""
-    return figure(value / by)
+def digits_for(values: Iterable[float]) -> int:
+    """Return how many decimals show figures that stand beside each other: four significant digits of the largest."""
+    listed = list(values)
+    if all(value == int(value) for value in listed):
+        return 0
+    return max(1, 4 - len(str(int(max(map(abs, listed))))))
 
 
-def figure(value: float) -> str:
-    """Return a figure of four significant digits at least, without an exponent."""
-    if value == int(value):
-        return f"{int(value):,}".replace(",", " ")
-    digits = max(0, 3 - len(str(abs(int(value)))) + (1 if abs(value) >= 1 else 0))
-    return f"{value:,.{max(digits, 1)}f}".replace(",", " ")
+def figure(value: float, digits: int = 0) -> str:
+    """Return a figure with so many decimals, its thousands apart, and a minus sign that is one."""
+    return f"{value:,.{digits}f}".replace(",", "\u202f").replace("-", "−")

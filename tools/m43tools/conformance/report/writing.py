@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from m43tools.conformance.model import to_json
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["WRITERS", "html_text", "json_text", "junit_text", "write_report"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character, such as a file's name may hold; UTF-8 has no form for it."""
+
 
 def json_text(report: Report) -> str:
     """Return a report as JSON; the same run gives the same bytes."""
-    return json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def junit_text(report: Report) -> str:
