@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["diagram_of"]
 
-NARROWEST_PX, WIDEST_PX = 780, 2000
+NARROWEST_PX, WIDEST_PX = 1040, 2000
 """Bounds of the width of the traces, so that a byte is readable and a long moment can still be scrolled through."""
 
-CLOSEST_EDGES_PX = 3.0
+CLOSEST_EDGES_PX = 2.2
 """How far apart the closest edges of a moment are drawn, when the width allows."""
 
 TICK_EVERY_PX = 110
