@@ -1,7 +1,8 @@
 """The protocol as numbered requirements: the table `CLAUSES`.
 
-The protocol is reverse engineered, so a clause says how binding it is taken (`Level`), how sure it is and where it comes
-from. An id is ``C``, the section of ``specs/`` that tells the background, and a running number; ids are never reused.
+The protocol is reverse engineered, so a clause says how binding it is taken (`Level`), how sure it is and where it
+comes from. An id is ``C``, the section of ``specs/`` that tells the background, and a running number; ids are never
+reused.
 """
 
 from __future__ import annotations
