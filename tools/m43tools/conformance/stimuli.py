@@ -1,7 +1,7 @@
 """What is done to a lens: named lists of operations, each the stimulus of one or more cases.
 
-No stimulus knows the lens beforehand: focus targets are relative to where the focus rests and how far it goes, as the lens
-told when it was asked (`Known`).
+No stimulus knows the lens beforehand: focus targets are relative to where the focus rests and how far it goes, as the
+lens told when it was asked (`Known`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ FAR = 0x7FFF
 class Soak:
     """How long the polling cases poll, each."""
 
-    duration_ns: int = 5 * SECOND
+    duration_ns: int = 10 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def start_up(dialect: str = "E-PL1", *, hold: bool = True) -> list[Operation]:
     found: list[Operation] = [PowerUp()]
     for step in chosen.steps:
         found.append(Transact(step.command, step.block))
-        if step.hold and hold:
+        if step.clock_hold and hold:
             found.append(ClockHold())
     return found
 
@@ -188,6 +188,10 @@ def _many(operation: Operation, count: int) -> list[Operation]:
     return [operation] * count
 
 
+def _many_of(commands: tuple[bytes, ...], count: int) -> list[Operation]:
+    return [Transact(command) for _ in range(count) for command in commands]
+
+
 def _polling(rate_hz: int) -> Callable[[Known], list[Operation]]:
     def operations(known: Known) -> list[Operation]:
         rest_ns = 1_000_000_000 // rate_hz - 3_800 * US
@@ -210,6 +214,7 @@ def _patterns(known: Known) -> list[Operation]:
     return [*found, Transact(BodyCapability().command, bytes.fromhex("00d10002"))]
 
 
+_RING = SetFocusRing.request(ring_direction="forward")
 _WRITE = LEAVE.command
 _BLOCK = (10).to_bytes(2, "little") + LEAVE.block
 
@@ -226,11 +231,19 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "rewake",
         "switches on and off five times",
-        lambda known: [
-            operation
-            for _ in range(5)
-            for operation in (PowerUp(), Transact(Initialise.request()), Transact(Identify.request()), PowerDown())
-        ],
+        lambda known: (
+            [
+                operation
+                for _ in range(5)
+                for operation in (PowerUp(), Transact(Initialise.request()), Transact(Identify.request()), PowerDown())
+            ]
+            + start_up()
+        ),
+    ),
+    (
+        "both forms",
+        "polls in both forms, in turn",
+        lambda known: _awake(Transact(POLL), *_many_of((Status.request(format=b"\x02"), POLL), 3)),
     ),
     ("patterns", "writes blocks whose sums differ in every bit", _patterns),
     (
@@ -282,14 +295,14 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
         (
             f"short command {count}",
             f"hands over behind {count} bytes of a command",
-            lambda known, count=count: _awake(Speak((POLL[:count],), 0), Transact(POLL), Transact(POLL)),  # type: ignore[misc]
+            lambda known, count=count: _awake(Speak((POLL[:count],), 0), Transact(POLL), Transact(POLL)),
         )
         for count in (1, 2, 3)
     ),
     (
         "long command",
         "clocks five bytes of a command",
-        lambda known: _awake(Speak((POLL + b"\x00",), 0), Pause(100 * MS), *_many(Transact(POLL), 2)),
+        lambda known: _awake(Speak((_RING + b"\x00",), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
     ),
     (
         "seven clocks",
@@ -354,7 +367,7 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "cut in write",
         "drops SLEEP in the middle of a block that the body writes",
-        lambda known: _awake(Cut(LEAVE.command, 560 * US, LEAVE.block), *REVIVAL),
+        lambda known: _awake(Cut(LEAVE.command, 500 * US, LEAVE.block), *REVIVAL),
     ),
     (
         "cut while busy",

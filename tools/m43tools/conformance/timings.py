@@ -24,8 +24,12 @@ DELAYS = {
     "acknowledge": "last CLK rise of a byte of the body to LENS_ACK falls",
     "acknowledge low": "LENS_ACK low between two bytes of the body",
     "acknowledge over": "last CLK rise of a byte of the body to LENS_ACK rises again",
+    "unacknowledged": "last CLK rise of a byte of the body to the next byte, or BODY_ACK falls: no acknowledge came",
+    "unanswered": "BODY_ACK rises to BODY_ACK falls: LENS_ACK never rose",
+    "no wake pulse": "BODY_ACK rises behind SLEEP to BODY_ACK falls: LENS_ACK never rose",
     "too few clocks": "LENS_ACK falls in the middle of a byte of the body",
     "hand-over": "LENS_ACK falls behind the last byte of the body to BODY_ACK falls",
+    "hand-over undone": "LENS_ACK falls behind a byte of the body to BODY_ACK falls with LENS_ACK high",
     "ready": "BODY_ACK falls behind a turn of the body to LENS_ACK rises: a byte of the lens is ready",
     "release": "BODY_ACK falls behind a byte of the lens to LENS_ACK falls",
     "too early": "LENS_ACK falls in a byte of the lens before BODY_ACK does",
@@ -65,6 +69,7 @@ class _Reader:
         self.lens_up_ns: int | None = None
         self.lens_down_ns: int | None = None
         self.rise_ns = 0
+        self.acknowledged = False
         self.data_ns: int | None = None
 
     def note(self, name: str, start_ns: int | None, t_ns: int) -> None:
@@ -103,6 +108,9 @@ class _Reader:
 
     def _clock(self, t_ns: int) -> None:
         self.clocks += 1
+        if not self.by_lens and self.clocks > 1 and self.clocks % BITS_PER_BYTE == 1 and not self.acknowledged:
+            self.note("unacknowledged", self.rise_ns, t_ns)
+        self.acknowledged = False
         self.rise_ns = t_ns
         self.lens_down_ns = None if not self.by_lens else self.lens_down_ns
         if self.by_lens and self.data_ns is not None:
@@ -117,8 +125,14 @@ class _Reader:
             self.lens_up_ns = self.lens_down_ns = None
 
     def _body_falls(self, t_ns: int, before: int) -> None:
+        if not self.by_lens and not self.clocks and self.lens_up_ns is None:
+            self.note("no wake pulse" if self.waking else "unanswered", self.body_up_ns, t_ns)
+        elif not self.by_lens and self.clocks and not self.clocks % BITS_PER_BYTE and not self.acknowledged:
+            self.note("unacknowledged", self.rise_ns, t_ns)
         if not self.by_lens and self.clocks and not before & _LENS_ACK:
             self.note("hand-over", self.lens_down_ns, t_ns)
+        elif not self.by_lens and self.acknowledged:
+            self.note("hand-over undone", self.rise_ns, t_ns)
         self.body_down_ns = t_ns
         self.waking = self.waking and self.body_up_ns is None
         self.lens_down_ns = None
@@ -157,6 +171,7 @@ class _Reader:
             self.note("too few clocks", t_ns, t_ns)
         else:
             self.note("acknowledge", self.rise_ns, t_ns)
+            self.acknowledged = True
 
 
 def spans_of(changes: Iterable[tuple[int, int]]) -> Mapping[str, Sequence[Span]]:

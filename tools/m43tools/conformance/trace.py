@@ -11,7 +11,6 @@ from m43proto.connection import Connection
 from m43proto.events import ByteSeen, MessageSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
 from m43proto.messages import PUBLIC, Drive, Identify, Status
 from m43proto.pins import LINES, Line
-from m43proto.shapes import Shape
 from m43tools.conformance.model import Edge, Exchange, Moment
 from m43tools.conformance.operations import PowerUp
 from m43tools.conformance.timings import spans_of
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
     from m43proto.schema import Message
+    from m43proto.shapes import Shape
     from m43tools.conformance.operations import Operation, Recording, Step
     from m43tools.conformance.timings import Span
 
@@ -184,6 +184,28 @@ class Trace:
         ordered = tuple(sorted(moments, key=lambda moment: (moment.t_ns, moment.end_ns)))
         kept = tuple(edges[:MOST_EDGES])
         return Exchange(start_ns, end_ns, ordered, initial, kept, len(edges) - len(kept))
+
+    @cached_property
+    def _edges(self) -> Mapping[tuple[Line, bool], list[int]]:
+        """Return the times at which each ack line, and SLEEP, rose and fell."""
+        found: dict[tuple[Line, bool], list[int]] = {
+            (line, high): [] for line in (Line.BODY_ACK, Line.LENS_ACK, Line.SLEEP) for high in (True, False)
+        }
+        for (_, before), (t_ns, levels) in pairwise(self.changes):
+            for line in (Line.BODY_ACK, Line.LENS_ACK, Line.SLEEP):
+                if (before ^ levels) & line.mask:
+                    found[line, bool(levels & line.mask)].append(t_ns)
+        return found
+
+    def next_edge(self, line: Line, t_ns: int, *, high: bool) -> int:
+        """Return when an ack line, or SLEEP, next rose or fell behind a time; behind the end where it did not."""
+        times = self._edges[line, high]
+        at = bisect.bisect_right(times, t_ns)
+        return times[at] if at < len(times) else self.end_ns + 1
+
+    def asleep_ns(self, t_ns: int) -> int:
+        """Return when SLEEP next fell behind a time."""
+        return self.next_edge(Line.SLEEP, t_ns, high=False)
 
     @property
     def woke(self) -> bool:
