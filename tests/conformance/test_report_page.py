@@ -171,7 +171,7 @@ def test_the_keyboard_alone_is_enough(browser: BrowserContext, files: dict[str, 
         press("Home")
         assert focused(page) == "#case-LNK-001"
         press("End")
-        assert focused(page) == "#case-STA-002"
+        assert focused(page) == "#case-STA-009"
 
 
 def test_the_focus_can_be_seen_on_everything_that_takes_it(browser: BrowserContext, files: dict[str, Path]) -> None:

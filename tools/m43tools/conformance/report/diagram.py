@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ _STYLE = {
 _ALWAYS = (Line.CLK, Line.DATA, Line.BODY_ACK, Line.LENS_ACK)
 _PATH = re.compile(r'<path d="([^"]*)" style="([^"]*)"[^>]*/>')
 _SEVERAL_PATHS = re.compile(r'(?:<path d="[^"]*" style="[^"]*"[^>]*/>)+')
+_LINES_ONLY = re.compile(r"(?:[ML] -?[\d.]+,-?[\d.]+ ?)+")
+_POINT = re.compile(r"([ML]) (-?[\d.]+),(-?[\d.]+)")
 _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 
 
@@ -88,6 +91,11 @@ class _Row:
     times_ns: tuple[int, ...]
     words: tuple[_Span, ...] = ()
 
+    def behind(self, t_ns: int) -> _Row:
+        """Return the row with its times counted from `t_ns`."""
+        words = tuple(_Span(one.start_ns - t_ns, one.end_ns - t_ns, one.text) for one in self.words)
+        return _Row(self.name, self.wave, tuple(at - t_ns for at in self.times_ns), words)
+
 
 def diagram_of(exchange: Exchange, label: str) -> str:
     """Return an SVG element of the lines of an exchange, with its bytes, what they mean, and an axis of time.
@@ -102,29 +110,31 @@ def diagram_of(exchange: Exchange, label: str) -> str:
     scale = _px_per_ns(exchange, end_ns)
     spoken = [_span_row(name, spans(exchange), exchange, end_ns, scale) for name, spans in _SPOKEN.items()]
     rows = [row for row in spoken if row] + [_line_row(exchange, line, end_ns) for line in _lines(exchange)]
-    return _inlined(_drawn(rows, exchange.t_ns, end_ns, scale), label)
+    drawn = _drawn(tuple(row.behind(exchange.t_ns) for row in rows), end_ns - exchange.t_ns, scale)
+    return f'<svg class="timing" role="img" aria-label="{_attribute(label)}" {drawn}'
 
 
-def _drawn(rows: list[_Row], t_ns: int, end_ns: int, scale: float) -> str:
-    """Have the library draw the rows over a grid of time."""
+@lru_cache(maxsize=1024)
+def _drawn(rows: tuple[_Row, ...], span_ns: int, scale: float) -> str:
+    """Have the library draw the rows, whose times begin at 0, over a grid of time; many cases show the same moment."""
     # The library's settings are global: text stays text, and nothing is opened in a window.
     schemdraw.use("svg")
     schemdraw.svgconfig.text = "text"
 
     def x(at_ns: float) -> float:
-        return (at_ns - t_ns) * scale / _UNIT_PX
+        return at_ns * scale / _UNIT_PX
 
     waves = [{"name": row.name, "wave": row.wave, "async": [x(at) for at in row.times_ns]} for row in rows]
     with schemdraw.Drawing(show=False, fontsize=11, color=_SIGNAL, transparent=True) as drawing:
-        for tick_ns, words in _ticks(end_ns - t_ns, scale):
-            _draw_tick(drawing, x(t_ns + tick_ns), words, len(rows))
+        for tick_ns, words in _ticks(span_ns, scale):
+            _draw_tick(drawing, x(tick_ns), words, len(rows))
         drawing.add(logic.TimingDiagram({"signal": waves}, **_STYLE).at((0, 0)).theta(0))
         for index, row in enumerate(rows):
             for span in row.words:
                 at = (x(span.start_ns) + _INDENT, _BASELINE - index * (_HEIGHT + _GAP))
                 said = elements.Label().at(at).theta(0)
                 drawing.add(said.label(span.text, ofst=0, fontsize=10, color=_NAMES, halign="left", valign="base"))
-        return str(drawing.get_imagedata("svg").decode("utf-8"))
+        return _inlined(drawing.get_imagedata("svg").decode("utf-8"))
 
 
 def _shown_until(exchange: Exchange) -> int:
@@ -239,8 +249,8 @@ def _draw_tick(drawing: Any, x: float, words: str, rows: int) -> None:
     )
 
 
-def _inlined(svg: str, label: str) -> str:
-    """Make the library's file an element of a page: no ids, no fixed size, our colours, paths of one style as one."""
+def _inlined(svg: str) -> str:
+    """Return the library's file as the rest of an SVG element: no ids, our colours, paths of one style as one."""
     body = svg[svg.index(">") + 1 :]
     box = re.search(r'viewBox="([^"]*)"', svg)
     assert box  # the library always writes one
@@ -251,15 +261,37 @@ def _inlined(svg: str, label: str) -> str:
     for colour, variable in _COLOURS.items():
         body = body.replace(colour, variable)
     left, top, width, height = (f"{float(one):.1f}" for one in box[1].split())
-    size = f'width="{width}" height="{height}" viewBox="{left} {top} {width} {height}"'
-    return f'<svg class="timing" {size} role="img" aria-label="{_attribute(label)}">{body}'
+    return f'width="{width}" height="{height}" viewBox="{left} {top} {width} {height}">{body}'
 
 
 def _joined(paths: Sequence[tuple[str, str]]) -> str:
     by_style: dict[str, list[str]] = {}
-    for figure_, style in paths:
-        by_style.setdefault(style, []).append(figure_)
-    return "".join(f'<path d="{" ".join(figures)}" style="{style}"/>' for style, figures in by_style.items())
+    for path, style in paths:
+        by_style.setdefault(style, []).append(path)
+    return "".join(f'<path d="{_shortened(" ".join(all_))}" style="{style}"/>' for style, all_ in by_style.items())
+
+
+def _shortened(path: str) -> str:
+    """Return a path of moves and lines in relative tenths: what goes on where the last piece ended, goes on."""
+    if not _LINES_ONLY.fullmatch(path):
+        return path
+    said: list[str] = []
+    at_x = at_y = 0
+    for letter, x, y in _POINT.findall(path):
+        by_x, by_y = round(float(x) * 10) - at_x, round(float(y) * 10) - at_y
+        at_x, at_y = at_x + by_x, at_y + by_y
+        if letter == "M" and said and (by_x, by_y) == (0, 0):
+            continue
+        said.append(_relative(letter, by_x, by_y))
+    return "".join(said)
+
+
+def _relative(letter: str, by_x: int, by_y: int) -> str:
+    if letter == "L" and by_y == 0:
+        return f"h{by_x / 10:g}"
+    if letter == "L" and by_x == 0:
+        return f"v{by_y / 10:g}"
+    return f"{letter.lower()}{by_x / 10:g} {by_y / 10:g}"
 
 
 def _attribute(text: str) -> str:

@@ -125,6 +125,16 @@ class _Page:
     outcomes: tuple[_Outcome | None, ...]
 
     @property
+    def title(self) -> str:
+        """The title, as a heading."""
+        return self.case.title.rstrip(".")
+
+    @property
+    def doc(self) -> str:
+        """How it is judged; empty where that says no more than the title."""
+        return "" if self.case.doc.rstrip(".") == self.title else self.case.doc
+
+    @property
     def verdicts(self) -> str:
         """The verdicts of the case, for the filter."""
         return " ".join(sorted({one.mark.key for one in self.outcomes if one}))
@@ -207,7 +217,7 @@ def _letters(index: int) -> str:
 
 
 def _chapters(reports: Sequence[Report], names: list[str]) -> tuple[_Chapter, ...]:
-    """Return the cases of all reports by chapter, each in the order in which it first appears."""
+    """Return the cases of all reports by chapter, in the order of their ids."""
     cases: dict[str, dict[str, CaseInfo]] = {}
     for report in reports:
         for result in report.results:
@@ -215,7 +225,7 @@ def _chapters(reports: Sequence[Report], names: list[str]) -> tuple[_Chapter, ..
     found = [{result.case.id: result for result in report.results} for report in reports]
     clauses = {clause.id: clause for report in reports for clause in report.clauses}
     return tuple(
-        _Chapter(chapter_title(chapter), tuple(_page(case, found, names, clauses) for case in listed.values()))
+        _Chapter(chapter_title(chapter), tuple(_page(listed[one], found, names, clauses) for one in sorted(listed)))
         for chapter, listed in sorted(cases.items())
     )
 

@@ -23,8 +23,21 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def json_text(report: Report) -> str:
     """Return a report as JSON; the same run gives the same bytes."""
-    text = json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    text = _written(to_json(report), "\n") + "\n"
     return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _written(value: object, new_line: str) -> str:
+    """Return a JSON value; what holds nothing but single values stands in one line, such as an edge."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(one, dict | list) for one in inner):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = f"{new_line} "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_written(one, deeper)}" for key, one in value.items()]
+        return f"{{{deeper}{f',{deeper}'.join(parts)}{new_line}}}"
+    assert isinstance(value, list)  # nothing else has an inside
+    return f"[{deeper}{f',{deeper}'.join(_written(one, deeper) for one in value)}{new_line}]"
 
 
 def junit_text(report: Report) -> str:
