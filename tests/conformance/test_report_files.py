@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from m43tools.conformance.model import Exchange, measured, to_json
+from m43tools.conformance.model import Edge, Exchange, measured, to_json
 from m43tools.conformance.report import (
     ReportError,
     html_text,
@@ -267,6 +267,46 @@ def test_a_diagram_without_ack_lines_has_its_bytes_too() -> None:
     drawn = diagram_of(replace(shown, initial=bare), "it")
     assert ">C1<" in drawn
     assert "LENS_ACK" not in drawn
+
+
+def stretched(by_ns: int) -> Exchange:
+    """Return a poll whose last edge, and the end of the window, come later."""
+    shown = exchange("olympus-14-42", "bell_lens", "Status")
+    *edges, last = shown.edges
+    later = replace(last, t_ns=last.t_ns + by_ns)
+    return replace(shown, edges=(*edges, later), end_ns=max(shown.end_ns, later.t_ns))
+
+
+def test_a_long_rest_is_cut_short_and_says_how_long_it_was() -> None:
+    drawn = diagram_of(stretched(27_000_000), "it")
+    assert re.search(r"⋯ 27\.\d ms ⋯", drawn)
+    assert "26 ms" not in drawn
+    assert float(re.findall(r'width="([\d.]+)"', drawn)[0]) < 1300
+    assert "⋯" not in diagram_of(stretched(0), "it")
+
+
+def test_the_axis_counts_from_the_start_of_the_exchange_and_skips_the_first_rest() -> None:
+    shown = exchange("olympus-14-42", "bell_lens", "Status")
+    early = replace(shown, t_ns=shown.t_ns - 1_000_000)
+    first = [re.findall(r">([\d.\u202f]+) µs<", diagram_of(one, "it"))[0] for one in (shown, early)]
+    assert first == ["0", "1\u202f000"]
+
+
+def test_edges_that_are_far_apart_are_no_rests() -> None:
+    shown = exchange("olympus-14-42", "bell_lens", "Status")
+    edges = tuple(Edge(shown.t_ns + at * 16_000_000, "SHUTTER", at % 2) for at in range(1, 5))
+    drawn = diagram_of(replace(shown, edges=edges, end_ns=shown.t_ns + 80_000_000), "it")
+    assert "SHUTTER" in drawn
+    assert "⋯" not in drawn
+    assert "ms<" in drawn
+
+
+def test_edges_that_were_left_out_end_the_drawing() -> None:
+    shown = exchange("olympus-14-42", "bell_lens", "Status")
+    cut = replace(shown, edges=shown.edges[:40], cut=len(shown.edges) - 40)
+    assert ">80<" in diagram_of(cut, "it")
+    assert ">06<" not in diagram_of(cut, "it")
+    assert f"{cut.cut} later edges are left out" in html_text(changed(report(), "LNK-001", exchange=cut))
 
 
 def test_a_measurement_without_a_limit_has_no_gauge() -> None:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from m43proto.evidence import Evidence
 from m43tools.conformance.clauses import Level
-from m43tools.conformance.report.diagram import diagram_of
+from m43tools.conformance.report.diagram import REST_MARK, diagram_of
 from m43tools.conformance.report.gauge import gauge_of
 from m43tools.conformance.report.words import (
     chapter_title,
@@ -182,6 +182,7 @@ def page_of(reports: Sequence[Report]) -> str:
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         title=columns[0].name if len(columns) == 1 else f"{len(columns)} lenses",
         columns=columns,
+        rest_mark=REST_MARK,
         chapters=chapters,
         pages=pages,
         marks=[(mark, sum(mark.key in page.verdicts.split() for page in pages)) for mark in map(_mark, Verdict)],
@@ -268,7 +269,7 @@ def _outcome(column: int, lens: str, result: CaseResult) -> _Outcome:
 def _figures(one: Measurement) -> _Figures:
     limits = [(sign, limit) for sign, limit in (("≥", one.low), ("≤", one.high)) if limit is not None]
     values = (one.minimum, one.median, one.p99, one.maximum)
-    by, unit = scale_for(one.unit, max(map(abs, (*values, *(limit for _, limit in limits)))))
+    by, unit = scale_for(one.unit, max(map(abs, values)))
     digits = digits_for([value / by for value in values])
     minimum, median, p99, maximum = (figure(value / by, digits) for value in values)
     return _Figures(
