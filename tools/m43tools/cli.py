@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
     "simulate": ("m43tools.simulate:simulate", "Simulate a lens at the pins, for somebody else's simulator."),
+    "conform": ("m43tools.conform:conform", "Test whether a lens keeps the protocol, live or on a capture."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),
 }
 """Subcommands: name -> (where it is, its help in a sentence)."""

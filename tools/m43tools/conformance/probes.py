@@ -183,6 +183,7 @@ class ProbeBody(PinBody):
     def _hand_over(self) -> Script[None]:
         yield self.timing.hand_over_ns
         yield from self._reaches(_LENS_ACK, 0, 200 * US)
+        yield 20 * US
         yield from self._release()
 
     def _release(self) -> Script[None]:

@@ -134,8 +134,8 @@ def start_up(dialect: str = "E-PL1", *, hold: bool = True) -> list[Operation]:
     return found
 
 
-SANITY: list[Operation] = [Pace("watchful"), Transact(POLL)]
-"""What a lens that is in order answers behind any stimulus."""
+SANITY: list[Operation] = [Pace("watchful"), Transact(POLL, then_ns=60 * MS), Transact(POLL)]
+"""What a lens that is in order answers behind any stimulus, at the second try at the latest."""
 
 REVIVAL: list[Operation] = [PowerDown(), *start_up(), Transact(POLL)]
 """What is tried with a lens that is not in order any more."""

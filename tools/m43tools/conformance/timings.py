@@ -86,6 +86,9 @@ class _Reader:
         if changed & levels & _CLK and levels & _BODY_ACK:
             self._clock(t_ns)
         if changed & ~levels & _BODY_ACK:
+            if changed & ~levels & _LENS_ACK and not self.by_lens:
+                self._lens_falls(t_ns, levels | _BODY_ACK)
+                changed, before = changed & ~_LENS_ACK, before & ~_LENS_ACK
             self._body_falls(t_ns, before)
         if changed & _LENS_ACK:
             (self._lens_rises if levels & _LENS_ACK else self._lens_falls)(t_ns, levels)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from m43proto.events import PinEvent, Violation
 from m43proto.pins import Line
+from m43proto.session import DIALECTS
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
 from m43tools.conformance.operations import Transact
 from m43tools.conformance.recovery import answered_at, recovered
@@ -24,6 +25,10 @@ __all__ = ["CASES"]
 
 _NO_ACKS = "it takes BODY_ACK and LENS_ACK, and a turn of the right side, to tell"
 MS = 1_000_000
+
+_START_UP = len(DIALECTS["E-PL1"].steps)
+_SANITY = 2
+"""Transactions of the bench before and behind what a stimulus does."""
 
 
 def _delay(
@@ -97,7 +102,9 @@ def _all_done(clause: str, expected: str) -> Callable[[Trace, Context], Finding]
     """Judge that every transaction behind the start-up came to its end; for paces that only a bench sets."""
 
     def judge(trace: Trace, context: Context) -> Finding:
-        return every(trace.did(Transact), partial(answered_at, trace), clause, expected, what="transactions")
+        return every(
+            trace.did(Transact)[_START_UP:-_SANITY], partial(answered_at, trace), clause, expected, what="transactions"
+        )
 
     return judge
 

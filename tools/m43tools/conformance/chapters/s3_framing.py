@@ -11,7 +11,7 @@ from m43proto.pins import Line
 from m43proto.shapes import Shape
 from m43tools.conformance.judging import Case, Finding, every, nothing
 from m43tools.conformance.operations import Attention, Cut, PowerDown, Remove, Speak
-from m43tools.conformance.recovery import recovered, woken
+from m43tools.conformance.recovery import announces_too_much, ended, recovered, woken
 from m43tools.conformance.stimuli import STIMULI
 
 if TYPE_CHECKING:
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["CASES"]
 
 SHORT_BLOCK = 254
-
-
-def _announces_too_much(transaction: TransactionSeen) -> bool:
-    """Tell whether a block that broke off ends in its own sum: its length word announces more than follows."""
-    data = transaction.data
-    return transaction.shape is Shape.READ and len(data) > 1 and wire_sum(data[:-1]) == data[-1]
 
 
 def _sum_of_command(trace: Trace, context: Context) -> Finding:
@@ -60,11 +54,11 @@ def _length(trace: Trace, context: Context) -> Finding:
     misfits = {event.t_ns for event in trace.violations if event.cause is Cause.BLOCK_LENGTH}
 
     def wrong(one: TransactionSeen) -> str | None:
-        if one.t_ns in misfits or (not one.complete and _announces_too_much(one)):
+        if one.t_ns in misfits or (not one.complete and announces_too_much(one)):
             return f"{one.command.hex(' ')}: the length word {one.length} does not fit the block"
         return None
 
-    told = [one for one in reads if one.complete or _announces_too_much(one) or one.t_ns in misfits]
+    told = [one for one in reads if one.complete or announces_too_much(one) or one.t_ns in misfits]
     return every(told, wrong, "C3.4-1", "the length word counts data and sum", what="blocks of the lens")
 
 
@@ -99,7 +93,7 @@ def _unbroken(trace: Trace, context: Context) -> Finding:
 
     def wrong(one: MessageSeen) -> str | None:
         transaction = one.transaction
-        if transaction.complete or _announces_too_much(transaction) or _is_busy(transaction):
+        if ended(transaction):
             return None
         if any(step.t_ns <= one.t_ns <= step.end_ns for step in steps):
             return None
@@ -107,10 +101,6 @@ def _unbroken(trace: Trace, context: Context) -> Finding:
         return f"{one.name} broke off: {found[0].detail}" if found else None
 
     return every(trace.messages, wrong, "C3.1-1", "every transaction comes to its end", what="transactions")
-
-
-def _is_busy(transaction: TransactionSeen) -> bool:
-    return transaction.shape is Shape.COMPLETE and transaction.command_sum is not None
 
 
 def _unasked(trace: Trace, context: Context) -> Finding:
@@ -144,7 +134,7 @@ def _unknown(command: str) -> Callable[[Trace, Context], Finding]:
         asked = [
             one for one in trace.messages if one.kind is None and one.transaction.command.hex().startswith(command)
         ]
-        broken = [one for one in asked if not one.transaction.complete]
+        broken = [one for one in asked if not ended(one.transaction)]
         if broken:
             return every(broken, lambda one: "it broke off", "C3.3-4", expected, what="unknown commands")
         return recovered(trace, asked, "C3.3-4", expected)

@@ -10,7 +10,7 @@ from m43proto.messages import BodyCapability, EnableDrive, Initialise, Initialis
 from m43proto.session import DIALECTS
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
 from m43tools.conformance.operations import MS, SECOND, US
-from m43tools.conformance.recovery import recovered
+from m43tools.conformance.recovery import ended, recovered
 from m43tools.conformance.stimuli import STIMULI
 from m43tools.conformance.timings import Span
 
@@ -35,13 +35,13 @@ def _start_up(trace: Trace, context: Context) -> Finding:
     def wrong(first: MessageSeen) -> str | None:
         behind = [event for event in trace.messages if event.t_ns >= first.t_ns and event.kind in _ORDER]
         steps = behind[: len(_ORDER)]
-        broken = [event.name for event in steps if not event.transaction.complete]
+        broken = [event.name for event in steps if not ended(event.transaction)]
         missing = next((kind for kind, event in zip(_ORDER, steps, strict=False) if event.kind is not kind), None)
         if broken:
             return f"{', '.join(broken)} broke off"
         return f"{missing.spec.name} was not answered" if missing and _lost_between(trace, first, steps) else None
 
-    told = [first for first in firsts if _goes_on(trace, first)]
+    told = [first for first in firsts if _goes_on(trace, first) and not _never_ended(trace, first)]
     if not told:
         return nothing(expected, "no whole start-up")
     return every(told, wrong, "C4.3-1", expected, what="start-ups")
@@ -63,11 +63,13 @@ def _lost_between(trace: Trace, first: MessageSeen, steps: list[MessageSeen]) ->
 
 def _both_forms(trace: Trace, context: Context) -> Finding:
     asked = [event for event in trace.messages if event.kind is Status]
+    seen = {event.transaction.command[3] for event in asked}
+    answered = {event.transaction.command[3] for event in asked if event.transaction.command_sum is not None}
 
     def wrong(event: MessageSeen) -> str | None:
-        return None if event.transaction.command_sum is not None else "it was not answered"
+        form = event.transaction.command[3]
+        return None if form in answered else f"the form {form:02x} was never answered"
 
-    seen = {event.transaction.command[3] for event in asked}
     finding = every(asked, wrong, "C4.3-2", "status commands of both forms are answered", what="status commands")
     if not finding.breaches and seen < {2, 6}:
         return nothing(finding.expected, f"only the form {', '.join(f'{one:02x}' for one in sorted(seen))} was asked")
@@ -128,9 +130,10 @@ def _without_frames(trace: Trace, context: Context) -> Finding:
     frames = trace.pins(PinEvent.FRAME_SYNC)
     asked = [event for event in trace.messages if event.kind is Status]
     bare = [event for event in asked if not any(0 <= event.t_ns - frame.t_ns < 4 * MS for frame in frames)]
+    none = not any(event.transaction.command_sum is not None for event in bare)
 
     def wrong(event: MessageSeen) -> str | None:
-        return None if event.transaction.command_sum is not None else "it was not answered"
+        return "none was answered" if none else None
 
     return every(bare, wrong, "C4.4-5", "polls without frames are answered", what="polls without a frame")
 
@@ -150,7 +153,7 @@ def _completes(kind: type[Message], clause: str) -> Callable[[Trace, Context], F
     """Judge that a message comes to its end each time; one that the lens had no say in does not count."""
 
     def wrong(event: MessageSeen) -> str | None:
-        return None if event.transaction.complete else f"{event.name} broke off"
+        return None if ended(event.transaction) else f"{event.name} broke off"
 
     return lambda trace, context: every(
         [event for event in trace.messages if event.kind is kind],

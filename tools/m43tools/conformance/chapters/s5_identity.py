@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from m43proto.lensdb import find_lens, lenses
 from m43proto.messages import Identify, LinkCapability, ReadC2F3, ReadLensData
 from m43tools.conformance.judging import Case, Finding, every, nothing
+from m43tools.conformance.recovery import ended
 from m43tools.conformance.statement import differences
 from m43tools.conformance.stimuli import STIMULI
 
@@ -104,7 +105,7 @@ def _declared(trace: Trace, context: Context) -> Finding:
 
 def _answered(kind: type[Message], clause: str) -> Callable[[Trace, Context], Finding]:
     def wrong(event: MessageSeen) -> str | None:
-        return None if event.transaction.complete else f"{event.name} broke off"
+        return None if ended(event.transaction) else f"{event.name} broke off"
 
     return lambda trace, context: every(
         [event for event in trace.messages if event.kind is kind], wrong, clause, "a whole block", what=kind.spec.name

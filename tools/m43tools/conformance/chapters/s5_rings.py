@@ -46,7 +46,7 @@ def _follows(trace: Trace, context: Context) -> Finding:
         return None if moved else "the focus did not move"
 
     turns = _turns(trace, "focus")
-    if not turns:
+    if not turns or not trace.statuses:
         return nothing("the focus follows the ring", _NO_HAND)
     return every(turns, wrong, "C5.6-3", "the focus follows the ring", what="turns")
 
