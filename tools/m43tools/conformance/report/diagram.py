@@ -210,7 +210,7 @@ def _px_per_ns(exchange: Exchange, clock: _Clock) -> float:
     """Return the scale at which close edges are apart, within the bounds of the width."""
     span_ns = clock.at(clock.end_ns)
     gaps = sorted(after.t_ns - before.t_ns for before, after in pairwise(exchange.edges) if after.t_ns > before.t_ns)
-    close_ns = gaps[len(gaps) // 10] if gaps else span_ns
+    close_ns = gaps[len(gaps) // 4] if gaps else span_ns
     width_px = min(max(span_ns * CLOSEST_EDGES_PX / close_ns, NARROWEST_PX), WIDEST_PX)
     return width_px / span_ns
 

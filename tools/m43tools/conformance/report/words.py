@@ -29,18 +29,25 @@ _SCALES_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 
 def subjects(reports: Sequence[Report]) -> list[str]:
-    """Return what each report judges; those of the same name with what tells them apart."""
+    """Return what each report judges; those of the same name with what tells them apart, if anything does."""
     names = [subject(report) for report in reports]
-    return [
-        f"{name}, {_particulars(report)}" if names.count(name) > 1 else name
-        for name, report in zip(names, reports, strict=True)
-    ]
+    told = []
+    for report, name in zip(reports, names, strict=True):
+        same = [other for other, its_name in zip(reports, names, strict=True) if its_name == name]
+        particular = next((tell(report) for tell in _PARTICULARS if len(set(map(tell, same))) == len(same)), "")
+        told.append(f"{name}, {particular}" if len(same) > 1 and particular else name)
+    return told
 
 
-def _particulars(report: Report) -> str:
-    firmware = report.provenance.lens.get("firmware")
-    said = f"firmware {value_text(firmware)}" if firmware else ""
-    return said or report.provenance.lens_url or report.provenance.capture
+def _firmware(report: Report) -> str:
+    return f"firmware {value_text(report.provenance.lens.get('firmware', 'unknown'))}"
+
+
+def _origin(report: Report) -> str:
+    return report.provenance.lens_url or report.provenance.capture
+
+
+_PARTICULARS = (_firmware, _origin)
 
 
 def chapter_title(chapter: str) -> str:
@@ -53,8 +60,7 @@ def subject(report: Report) -> str:
     """Return what a report judges, in a few words: the lens as it names itself, else what was asked for."""
     said = report.provenance.lens
     named = next((value_text(said[key]) for key in _NAMING if said.get(key)), "")
-    origin = report.provenance.lens_url or report.provenance.capture
-    return named or origin or report.provenance.role
+    return named or _origin(report) or report.provenance.role
 
 
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
