@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from m43tools.cli import main
 from m43tools.conformance.model import Edge, Exchange, measured, to_json
 from m43tools.conformance.report import (
     ReportError,
@@ -475,6 +476,29 @@ def test_html_of_several_reports(two: tuple[Path, Path], tmp_path: Path) -> None
     assert run("html", *two, "-o", page) == (0, "")
     assert page.read_text(encoding="utf-8") == html_text(*map(read_report, two))
     assert run("html")[0] == 2
+
+
+def test_a_real_run_is_written_in_every_form_and_done_again_byte_for_byte(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again, page, junit = (tmp_path / name for name in ("a.json", "b.json", "a.html", "a.xml"))
+    run_of = ["conform", "--lens", "sim:olympus-14-42", "FRM-001", "LNK-002"]
+    assert main([*run_of, "--json", str(first), "--html", str(page), "--junit", str(junit)]) == 0
+    Draft202012Validator(closed(schema())).validate(json.loads(first.read_bytes()))
+    assert main(["conform", "rerun", str(first), "--json", str(again)]) == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert main(["conform", "diff", str(first), str(again)]) == 0
+    assert "no difference" in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8") == html_text(read_report(first))
+    assert len(list(suite_of(read_report(first)))) == 2
+
+
+def test_a_broken_report_is_one_line_at_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    for words in (["diff", path, path], ["rerun", path], ["html", path]):
+        assert main(["conform", *map(str, words)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[str(command.name) for command in COMMANDS])

@@ -27,6 +27,7 @@ from m43tools.conformance.bench import SimBench
 from m43tools.conformance.cases import CASES, CHAPTERS, info_of, selected
 from m43tools.conformance.deviations import excused, read_deviations
 from m43tools.conformance.operations import Recording
+from m43tools.conformance.report.commands import COMMANDS
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.statement import read_statement, statement_of, statement_toml
 from m43tools.conformance.stimuli import INTERVIEW, Known, Soak
@@ -178,6 +179,8 @@ class _Request:
         found = ["conform"]
         found += ["--lens", self.url] if self.url else []
         found += ["--capture", str(self.capture)] if self.capture else []
+        found += ["--statement", str(self.statement)] if self.statement else []
+        found += ["--deviations", str(self.deviations)] if self.deviations else []
         found += [word for one in self.skipped for word in ("--skip", one)]
         found += [f"--{name.replace('_', '-')}" for name in ("shuffle", "strict", "allow_risky") if getattr(self, name)]
         found += ["--repeat", str(self.repeat), "--duration", f"{int(self.duration)}ns", "--seed", str(self.seed)]
@@ -363,3 +366,7 @@ def selftest(ctx: click.Context, only: tuple[str, ...]) -> None:
     matrix = kill_matrix(only, tell=lambda name: click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True))
     click.echo(matrix_text(matrix))
     ctx.exit(0 if matrix.whole else 1)
+
+
+for _command in COMMANDS:
+    conform.add_command(_command)
