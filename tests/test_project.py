@@ -94,6 +94,7 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path: Path) -> None:
     for package in ("m43proto", "m43drivers", "m43tools"):
         assert f"{package}/py.typed" in names
     assert "m43proto/lenses.csv" in names
+    assert {f"m43tools/conformance/report/report.{kind}" for kind in ("html.jinja", "css", "js")} <= set(names)
     [source] = tmp_path.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
