@@ -1,4 +1,4 @@
-"""``m43 conform``: does a lens keep the protocol, on a bench or in a capture?"""
+"""``m43 conform``: whether a lens keeps the protocol, on a bench or in a capture."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.option("-q", "--quiet", is_flag=True, help="Only name what did not pass, and the totals.")
 @click.pass_context
 def conform(ctx: click.Context, /, **options: Any) -> None:
-    r"""Test whether a lens keeps the protocol: a numbered suite of cases, each tied to clauses of specs/6-conformance.md.
+    r"""Test whether a lens keeps the protocol: numbered cases, each tied to clauses of specs/6-conformance.md.
 
     CASE is an id (FRM-003), a glob ('FRM-*'), a clause (C3.2-1), a tag (timing) or a chapter (s3_framing); without one,
     all cases run. A case is a stimulus and a judgement: with --lens the stimulus is made on a bench, with --capture the

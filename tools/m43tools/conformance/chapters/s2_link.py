@@ -87,9 +87,11 @@ def _completed(trace: Trace, context: Context) -> Finding:
     asked = [event for event in asked if event.transaction.command_sum is not None]
 
     def wrong(event: MessageSeen) -> str | None:
-        if event.transaction.busy_ns is None and event.transaction.complete:
-            return f"{event.name}: LENS_ACK did not rise for the work"
-        return None
+        up_ns = trace.next_edge(Line.BODY_ACK, event.transaction.wire[4].end_ns, high=True)
+        down_ns = trace.next_edge(Line.BODY_ACK, up_ns, high=False)
+        if trace.next_edge(Line.LENS_ACK, up_ns, high=True) < down_ns or trace.asleep_ns(up_ns) <= down_ns:
+            return None
+        return f"{event.name}: LENS_ACK did not rise for the work"
 
     return every(asked, wrong, "C2.5-1", expected, what="completions")
 
