@@ -48,10 +48,10 @@ _SLEEP, _SHUTTER = Line.SLEEP.mask, Line.SHUTTER.mask
 class BentGlass(SimulatedLens):
     """A lens whose answers, statuses and drives are bent on their way."""
 
-    bend_answer: Callable[[BentGlass, bytes, Answer], Answer] = staticmethod(lambda glass, command, answer: answer)  # type: ignore[assignment]
-    bend_status: Callable[[BentGlass, Status, int], Status] = staticmethod(lambda glass, status, now_ns: status)  # type: ignore[assignment]
-    bend_drive: Callable[[BentGlass, Drive, int], Drive | None] = staticmethod(lambda glass, drive, now_ns: drive)  # type: ignore[assignment]
-    bend_odd: Callable[[BentGlass, bytes, int], None] = staticmethod(lambda glass, block, now_ns: None)  # type: ignore[assignment]
+    bend_answer: Callable[[BentGlass, bytes, Answer], Answer] = staticmethod(lambda glass, command, answer: answer)
+    bend_status: Callable[[BentGlass, Status, int], Status] = staticmethod(lambda glass, status, now_ns: status)
+    bend_drive: Callable[[BentGlass, Drive, int], Drive | None] = staticmethod(lambda glass, drive, now_ns: drive)
+    bend_odd: Callable[[BentGlass, bytes, int], None] = staticmethod(lambda glass, block, now_ns: None)
     hand: bool = True
     wakes = 0
     asked = 0
@@ -523,6 +523,11 @@ def _wraps(glass: BentGlass, drive: Drive, now_ns: int) -> Drive:
     return drive
 
 
+def _always_forward(glass: BentGlass, command: bytes, answer: Answer) -> Answer:
+    glass.ring_direction = "forward"
+    return answer
+
+
 def _ignores(command: str) -> dict[str, Any]:
     head = bytes.fromhex(command)
     return {"ignores": lambda pins, heard: heard.startswith(head)}
@@ -546,7 +551,7 @@ _BITS = {"takes_whole_bytes": False}
 # fmt: off
 _ROWS = (
     # delays
-    Mutant("slow_wake", "The wake pulse comes 95 ms behind BODY_ACK.", ("LNK-002",), timing={"wake_ns": 95 * MS, "wake_width_ns": 2 * MS}),
+    Mutant("slow_wake", "The wake pulse comes 45 ms behind BODY_ACK.", ("LNK-002",), timing={"wake_ns": 45 * MS, "wake_width_ns": 2 * MS}),
     Mutant("short_wake_pulse", "The wake pulse is 0.2 ms long.", ("LNK-003",), timing={"wake_width_ns": 200 * US}),
     Mutant("slow_attention", "LENS_ACK rises 2 ms behind BODY_ACK.", ("LNK-006",), timing={"answer_ns": 2 * MS}),
     Mutant("acknowledge_too_short", "An acknowledge is 0.6 us long.", ("LNK-008",), timing={"ack_width_ns": 600}),
@@ -656,7 +661,7 @@ _ROWS = (
     Mutant("shows_a_dip", "The position turns round on its way.", ("DRV-019",), glass=_status(focus_position=lambda glass, status, now_ns: status.focus_position + (30 if glass.focus.moving(now_ns) and now_ns // (20 * MS) % 2 else 0))),
     # rings and stabiliser
     Mutant("dead_ring", "The focus ring does nothing.", ("RNG-001",), glass={"hand": False}),
-    Mutant("one_way_ring", "The direction of the ring cannot be set.", ("RNG-002",), glass={"bend_answer": lambda glass, command, answer: (setattr(glass, "ring_direction", "forward"), answer)[1]}),
+    Mutant("one_way_ring", "The direction of the ring cannot be set.", ("RNG-002",), glass={"bend_answer": _always_forward}),
     Mutant("dead_zoom", "The zoom step stays.", ("RNG-003",), glass=_status(zoom_step=lambda glass, status, now_ns: 3)),
     Mutant("zoom_alone", "The iris is not driven again when the lens is zoomed.", ("RNG-004",), glass={"hand": False}),
     Mutant("deaf_while_zoomed", "Behind a turn of the zoom ring the lens is deaf.", ("RNG-005",), pins=_skips(lambda pins: pins.glass.frozen)),
