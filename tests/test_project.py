@@ -38,6 +38,7 @@ def test_ci_calls_exactly_the_test_command_of_the_readme() -> None:
 
 def test_every_option_in_the_readme_exists() -> None:
     from m43tools.cli import root
+    from m43tools.conform import conform
     from m43tools.lens import lens as driven
     from m43tools.lenses import lenses
     from m43tools.simulate.body import body
@@ -45,7 +46,7 @@ def test_every_option_in_the_readme_exists() -> None:
     from m43tools.simulate.session import session
     from m43tools.sniff import sniff
 
-    commands = (root, sniff, lens, body, session, lenses, *driven.commands.values())
+    commands = (root, sniff, lens, body, session, lenses, conform, *driven.commands.values())
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
     own = [line for line in shell_lines(README) if line.startswith("m43 ")]
     own += re.findall(r"`((?:m43 |--)[^`]*)`", README)
