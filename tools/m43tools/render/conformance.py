@@ -42,8 +42,10 @@ def _cases(cited: Callable[[str], str]) -> Rows:
 
 
 def _mutants(cited: Callable[[str], str]) -> Rows:
-    faults = [(f"`{name}`", "a fault of §9.3", ", ".join(cases)) for name, cases in FAULT_CASES.items()]
-    mutants = [(f"`{one.name}`", one.doc, ", ".join(one.meant)) for one in MUTANTS.values()]
+    faults: list[tuple[str, ...]] = [
+        (f"`{name}`", "a fault of §9.3", ", ".join(cases)) for name, cases in FAULT_CASES.items()
+    ]
+    mutants: list[tuple[str, ...]] = [(f"`{one.name}`", one.doc, ", ".join(one.meant)) for one in MUTANTS.values()]
     return ("lens", "what is wrong with it", "cases written for it"), faults + mutants
 
 
