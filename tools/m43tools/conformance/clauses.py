@@ -111,7 +111,7 @@ _ROWS = (
     _row("C2.7-3", "2.7", SHOULD, Evidence.INFERRED, "BELL", "Clocks while BODY_ACK is low belong to no byte of the lens."),
     _row("C2.8-1", "2.8", SHOULD, Evidence.OBSERVED, "BLOG", "A lens goes on behind a pause in which the body holds CLK low."),
     _row("C2.9-1", "2.9", MUST, Evidence.CONFIRMED, "BELL", "A lens that is switched on answers BODY_ACK with a wake pulse."),
-    _row("C2.9-2", "2.9", SHOULD, Evidence.PROVISIONAL, "PROJECT", "The wake pulse begins within 90 ms of BODY_ACK."),
+    _row("C2.9-2", "2.9", SHOULD, Evidence.PROVISIONAL, "PROJECT", "The wake pulse begins within 40 ms of BODY_ACK."),
     _row("C2.9-3", "2.9", SHOULD, Evidence.INFERRED, "BELL", "The wake pulse is 1 to 50 ms long; it has 10 ms in the one lens program known."),
     _row("C2.9-4", "2.9", SHOULD, Evidence.CONFIRMED, "BELL", "The wake pulse does not begin before BODY_ACK has risen."),
     _row("C3.1-1", "3.1", MUST, Evidence.CONFIRMED, "BELL", "A transaction that the lens has begun to answer comes to its end."),

@@ -9,6 +9,7 @@ from m43proto.checksum import wire_sum
 from m43proto.events import Cause, MessageSeen, PinEvent, PinEventSeen, Violation
 from m43proto.shapes import Shape
 from m43tools.conformance.judging import Finding, every, nothing
+from m43tools.conformance.operations import Cut, PowerDown, Transact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def ended(transaction: TransactionSeen) -> bool:
 
 def recovered(trace: Trace, troubles: Sequence[Spanned], clause: str, expected: str) -> Finding:
     """Judge that the next transaction behind each trouble comes to its end, in the same session."""
-    tested = [trouble for trouble in troubles if _next_try(trace, trouble) is not None]
+    tested = [one for one in troubles if _next_try(trace, one) is not None or _next_silence(trace, one)]
     if not tested:
         return nothing(expected)
     return every(tested, partial(_failed_try, trace), clause, expected, what="occasions")
@@ -50,9 +51,19 @@ def recovered(trace: Trace, troubles: Sequence[Spanned], clause: str, expected: 
 
 def _failed_try(trace: Trace, trouble: Spanned) -> str | None:
     tried = _next_try(trace, trouble)
+    if _next_silence(trace, trouble):
+        return "the lens was not ready for the next transaction"
     if isinstance(tried, MessageSeen):
         return None if ended(tried.transaction) else f"the next transaction, {tried.name}, broke off"
     return f"the next transaction failed: {getattr(tried, 'detail', '')}"
+
+
+def _next_silence(trace: Trace, trouble: Spanned) -> bool:
+    """Tell whether the bench could not even begin the next transaction, because LENS_ACK never fell or rose."""
+    steps = [step for step in trace.did(Transact, PowerDown, Cut) if step.t_ns >= trouble.end_ns]
+    if not steps or not isinstance(steps[0].operation, Transact) or steps[0].done:
+        return False
+    return not any(steps[0].t_ns <= event.t_ns < steps[0].end_ns for event in trace.events)
 
 
 def _next_try(trace: Trace, trouble: Spanned) -> Event | None:

@@ -87,9 +87,11 @@ def _completed(trace: Trace, context: Context) -> Finding:
     asked = [event for event in asked if event.transaction.command_sum is not None]
 
     def wrong(event: MessageSeen) -> str | None:
-        if event.transaction.busy_ns is None and event.transaction.complete:
-            return f"{event.name}: LENS_ACK did not rise for the work"
-        return None
+        up_ns = trace.next_edge(Line.BODY_ACK, event.transaction.wire[4].end_ns, high=True)
+        down_ns = trace.next_edge(Line.BODY_ACK, up_ns, high=False)
+        if trace.next_edge(Line.LENS_ACK, up_ns, high=True) < down_ns or trace.asleep_ns(up_ns) <= down_ns:
+            return None
+        return f"{event.name}: LENS_ACK did not rise for the work"
 
     return every(asked, wrong, "C2.5-1", expected, what="completions")
 
@@ -131,7 +133,7 @@ _N = ("negative", "recovery")
 CASES = (
     Case("LIN-001", "LENS_ACK is low when the lens is switched off.", ("C1.2-1",), STIMULI["cut in block"], _asleep, _T),
     Case("LNK-001", "The lens gives its wake pulse.", ("C2.9-1",), TOUR, _never("no wake pulse", "wake pulse", "C2.9-1", "a wake pulse behind BODY_ACK")),
-    Case("LNK-002", "The wake pulse comes soon.", ("C2.9-2",), TOUR, _delay("wake", "C2.9-2", "BODY_ACK to the wake pulse", None, 90 * MS), _T),
+    Case("LNK-002", "The wake pulse comes soon.", ("C2.9-2",), TOUR, _delay("wake", "C2.9-2", "BODY_ACK to the wake pulse", None, 40 * MS), _T),
     Case("LNK-003", "The wake pulse has a usual width.", ("C2.9-3",), TOUR, _delay("wake pulse", "C2.9-3", "width of the wake pulse", MS, 50 * MS), _T),
     Case("LNK-004", "The wake pulse waits for BODY_ACK.", ("C2.9-4",), TOUR, _never("early", "wake", "C2.9-4", "no wake pulse before BODY_ACK")),
     Case("LNK-005", "The lens answers each attention.", ("C2.3-1",), TOUR, _never("unanswered", "attention", "C2.3-1", "LENS_ACK rises when BODY_ACK does", 20 * MS)),
