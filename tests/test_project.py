@@ -30,11 +30,12 @@ def test_ci_calls_exactly_the_test_command_of_the_readme() -> None:
 
 def test_every_option_in_the_readme_exists() -> None:
     from m43tools.cli import root
+    from m43tools.conform import conform
     from m43tools.lenses import lenses
     from m43tools.simulate import lens
     from m43tools.sniff import sniff
 
-    commands = (root, sniff, lens, lenses)
+    commands = (root, sniff, lens, lenses, conform)
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
     own = [line for line in shell_lines(README) if line.startswith("m43 ")]
     own += re.findall(r"`((?:m43 |--)[^`]*)`", README)
