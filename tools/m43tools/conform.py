@@ -94,7 +94,7 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.option("--skip", "skipped", multiple=True, metavar="CASE", help="Leave these out; written like CASE.")
 @click.option("--list", "listing", is_flag=True, help="Name the selected cases, with counts, and run none.")
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Run each case so often.")
-@click.option("--duration", callback=TIME, default="10s", show_default=True, metavar="TIME", help="Poll so long, each.")
+@click.option("--duration", callback=TIME, default="5s", show_default=True, metavar="TIME", help="Poll so long, each.")
 @click.option("--shuffle", is_flag=True, help="Let the seed decide the order.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What decides all that is random.")
 @click.option("--strict", is_flag=True, help="Take every clause as a MUST: a WARN becomes a FAIL.")

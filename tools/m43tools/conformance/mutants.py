@@ -15,7 +15,7 @@ from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES
 from m43proto.checksum import wire_sum
 from m43proto.encodings import F_NUMBER, f_number_of
-from m43proto.ends import Answer, PinLens
+from m43proto.ends import Answer, PinLens, _reach
 from m43proto.messages import Drive
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Line
@@ -185,9 +185,7 @@ class BentPins(PinLens):
         yield from super()._wake()
 
     def _reach_body(self, *, high: bool) -> Script[None]:
-        levels = yield 0
-        while bool(levels & _BODY_ACK) is not high:
-            levels = yield US
+        yield _reach(_BODY_ACK, _BODY_ACK if high else 0)
 
     def _serve(self) -> Script[bool]:
         self._served += 1

@@ -63,7 +63,7 @@ FAR = 0x7FFF
 class Soak:
     """How long the polling cases poll, each."""
 
-    duration_ns: int = 10 * SECOND
+    duration_ns: int = 5 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
