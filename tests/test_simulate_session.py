@@ -226,10 +226,14 @@ def test_a_folder_that_is_there_is_kept(m43: M43, tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_no_file(tmp_path: Path) -> None:
-    """The script tells when it is on its way, and is then interrupted in the midst of it."""
+    """The script tells when it is on its way, and is then interrupted in the midst of it.
+
+    It sets the usual handler, for a shell that runs the tests in the background has its children ignore the signal.
+    """
     script, target = tmp_path / "long.py", tmp_path / "long.sr"
     script.write_text(
-        "import sys\n"
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def script(body):\n"
         "    yield from body.power_up()\n"
         "    print('on its way', flush=True)\n"
@@ -243,10 +247,13 @@ def test_an_interrupt_leaves_no_file(tmp_path: Path) -> None:
     ) as running:
         assert running.stdout is not None
         assert running.stderr is not None
-        assert running.stdout.readline() == "on its way\n"
-        os.kill(running.pid, signal.SIGINT)
-        assert running.wait(timeout=60) == 130
-        assert running.stderr.read() == "m43: interrupted\n"
+        try:
+            assert running.stdout.readline() == "on its way\n"
+            os.kill(running.pid, signal.SIGINT)
+            assert running.wait(timeout=60) == 130
+            assert running.stderr.read() == "m43: interrupted\n"
+        finally:
+            running.kill()
     assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["long.py"]
 
 

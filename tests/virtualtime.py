@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
 __all__ = ["DeadlockError", "VirtualLoop", "run"]
 
@@ -52,6 +52,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now_s = 1000.0
         self.steps = 0
         self.problems: list[Mapping[str, Any]] = []
+        self._at_steps: dict[int, Callable[[], object]] = {}
         self._draws = None if seed is None else random.Random(seed)
         super().__init__(selector)
         self.set_exception_handler(lambda _, context: self.problems.append(context))
@@ -59,8 +60,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.now_s
 
+    def call_in_steps(self, steps: int, call: Callable[[], object]) -> None:
+        """Call something when the loop has gone round so many times more, whatever the time is then."""
+        self._at_steps[self.steps + steps] = call
+
     def _run_once(self) -> None:
         self.steps += 1
+        call = self._at_steps.pop(self.steps, None)
+        if call is not None:
+            self.call_soon(call)
         if self._draws is not None:
             self._shuffle(self._draws)
         super()._run_once()  # type: ignore[misc]  # typeshed leaves it out

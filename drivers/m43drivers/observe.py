@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from m43proto.events import Event
     from m43proto.pins import Line
 
-__all__ = ["bursts_of", "observe"]
+__all__ = ["bursts_of", "changes_of", "observe"]
 
 _BATCH = 65536
 _SILENT = Channel("", 0, np.empty(0, np.int64))
@@ -65,6 +65,12 @@ def bursts_of(mapping: Mapping[Line, Channel]) -> list[Burst]:
     for t_ns, levels in zip(times.tolist(), states.tolist(), strict=True):
         found += [signal for signal in decoder.receive(t_ns, levels) if isinstance(signal, Burst)]
     return found
+
+
+def changes_of(mapping: Mapping[Line, Channel]) -> tuple[tuple[int, int], ...]:
+    """Return every change of a capture's lines: time, and the levels from then on."""
+    times, states = _levels(mapping)
+    return tuple(zip(times.tolist(), states.tolist(), strict=True))
 
 
 def _levels(mapping: Mapping[Line, Channel]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:

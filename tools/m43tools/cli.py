@@ -27,8 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sniff": ("m43tools.sniff:sniff", "Decode a logic-analyser capture: what body and lens said."),
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
+    "lens": ("m43tools.lens:lens", "Drive a lens: read it, move aperture and focus, watch it."),
     "simulate": ("m43tools.simulate:simulate", "Simulate a lens, a body, or a session of both."),
     "ports": ("m43tools.ports:ports", "List serial ports, and where a bridge may be."),
+    "conform": ("m43tools.conform:conform", "Test whether a lens keeps the protocol, live or on a capture."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),
 }
 """Subcommands: name -> (where it is, its help in a sentence)."""
@@ -69,7 +71,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 clean; 1 with findings; 2 bad input or usage; 130 interrupted; 141 pipe closed.",
+    epilog="Exit codes: 0 clean; 1 with findings; 2 bad input or usage; 4 no lens; 130 interrupted; 141 pipe closed.",
 )
 @click.option(
     "--catalogue",
@@ -90,6 +92,7 @@ def root(ctx: click.Context, catalogues: tuple[str, ...]) -> None:
       m43 sniff capture.sr --format jsonl        the same for programs
       m43 --catalogue mine.py sniff capture.sr   with messages of your own
       m43 lenses panasonic pz                    look a lens up
+      m43 lens watch                             drive one: a live table
     """
     ctx.obj = catalogues
 

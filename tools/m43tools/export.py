@@ -69,10 +69,17 @@ def _picture(root: Path) -> dict[Path, bytes]:
     return {target: (held if text_in(held) == text_in(fresh) else fresh).encode()}
 
 
+def _schema(root: Path) -> dict[Path, bytes]:
+    from m43tools.conformance.report.schema import SCHEMA_FILE, schema_text
+
+    return {root / "specs" / "schema" / SCHEMA_FILE: schema_text().encode()}
+
+
 TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
     "spec": _spec_pages,
     "picture": _picture,
     "captures": _captures,
+    "schema": _schema,
 }
 """What can be exported: name -> function from the root of the repository to the files and what they should hold."""
 
@@ -100,6 +107,7 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     spec     the tables between '<!-- generated: ... -->' markers in specs/*.md
     picture  the picture of m43 sniff in the README, specs/pictures/sniff.svg
     captures the synthetic captures, each by the command in its capture.toml, and the table in captures/README.md
+    schema   the JSON Schema of the reports of m43 conform, specs/schema/
 
     \b
     Examples:

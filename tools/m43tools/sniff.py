@@ -1,4 +1,4 @@
-"""``m43 sniff``: a capture goes in, the lens traffic comes out."""
+"""``m43 sniff``: a capture or a recording goes in, the lens traffic comes out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from m43drivers.capture import open_capture
-from m43drivers.lines import lines_by_name, lines_by_request, without_dead_lines
-from m43drivers.observe import observe
-from m43drivers.pinfinder import find_lines
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
@@ -24,23 +20,21 @@ from m43tools.render.glyphs import glyphs_for
 from m43tools.render.records import EVENT_NAMES, event_name
 from m43tools.render.summary import summary_json, summary_text
 from m43tools.render.text import TextWriter
+from m43tools.sources import AUTO, DECODING, READING, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from fractions import Fraction
     from typing import TextIO
 
-    from m43drivers.capture import Capture, Channel
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
-    from m43proto.pins import Line
     from m43tools.output import Progress
 
 __all__ = ["sniff"]
 
-READING, DECODING = "reading", "decoding"
 EXIT_FINDINGS = 1
 
 LAYERS: dict[str, tuple[type, ...]] = {
@@ -49,8 +43,6 @@ LAYERS: dict[str, tuple[type, ...]] = {
     "messages": (MessageSeen, PinEventSeen, Violation, FragmentSeen),
 }
 """What each layer shows."""
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +113,8 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
 
     CAPTURE is a sigrok session (.sr), a VCD file, a Saleae Logic 2 CSV or binary export (a folder, or its files), or
-    raw packed samples (with --rate). Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used
+    raw packed samples (with --rate). It may also be a recording of m43 lens --record, which holds whole transactions
+    without edges. Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used
     when there, SLEEP, FOCUS and SHUTTER add their events.
 
     \b
@@ -132,6 +125,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --only Status,Drive --format csv -o focus.csv
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
+      m43 sniff session.jsonl --summary
     """
     ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
 
@@ -162,25 +156,19 @@ class _Request:
 def _sniff(request: _Request) -> int:
     _refuse_nonsense(request)
     with progress_on_stderr(READING, DECODING) as progress:
-        capture = open_capture(
-            request.captures,
-            rate_hz=request.rate,
-            channels=request.channels,
-            progress=lambda fraction: progress.update(READING, fraction),
-        )
-        mapping = _living(_mapping(capture, request.pins, progress), progress)
-        events = observe(
-            capture, mapping, request.catalogue, progress=lambda fraction: progress.update(DECODING, fraction)
-        )
-        summary = Summary(capture.end_ns)
-        watched = summary.watch(event for event in events if request.choice.in_time(event))
+        options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
+        source = open_source(request.captures, options, request.catalogue, progress)
+        if request.layer == "bytes" and not source.has_bytes:
+            raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
+        summary = Summary(source.end_ns)
+        watched = summary.watch(event for event in source.events() if request.choice.in_time(event))
         with open_output(request.output) as stream:
             if request.summary:
                 _write_summary(request, summary, watched, stream)
             else:
                 _write_rows(request, watched, stream, progress)
     if not summary.messages:
-        click.echo("m43: no transaction found; are the lines right? Try --pins auto", err=True)
+        click.echo(f"m43: {source.none_found}", err=True)
     return EXIT_FINDINGS if summary.findings else 0
 
 
@@ -202,25 +190,6 @@ def _refuse_nonsense(request: _Request) -> None:
 
 def _same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
-
-
-def _mapping(capture: Capture, pins: str | dict[str, str] | None, progress: Progress) -> Mapping[Line, Channel]:
-    if pins is None:
-        return lines_by_name(capture)
-    if isinstance(pins, dict):
-        return lines_by_request(capture, pins)
-    finding = find_lines(capture)
-    progress.hide()
-    click.echo(f"m43: --pins {finding}", err=True)
-    return finding.mapping
-
-
-def _living(mapping: Mapping[Line, Channel], progress: Progress) -> Mapping[Line, Channel]:
-    living, dead = without_dead_lines(mapping)
-    if dead:
-        progress.hide()
-        click.echo(f"m43: {', '.join(dead)} never changes: decoding without it", err=True)
-    return living
 
 
 def _write_rows(request: _Request, events: Iterable[Event], stream: TextIO, progress: Progress) -> None:

@@ -2,12 +2,12 @@
 
 ::
 
-async with open_lens("sim:olympus-14-42") as lens:
-print(lens.identity, lens.capabilities)
-await lens.set_aperture(5.6)
-await lens.focus_to(distance_m=1.5)
-async for status in lens.statuses():
-...
+    async with open_lens("sim:olympus-14-42") as lens:
+        print(lens.identity, lens.capabilities)
+        await lens.set_aperture(5.6)
+        await lens.focus_to(distance_m=1.5)
+        async for status in lens.statuses():
+            ...
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from m43drivers.body.driver import BodyDriver, Life
+from m43drivers.body.driver import BodyDriver
 from m43drivers.body.events import DriverEvent, LensAttached, LensDetached, LifeChanged
 from m43drivers.body.lens import Capabilities, Lens
+from m43drivers.body.life import Life
 from m43drivers.body.status import LensStatus
 from m43drivers.transports import open_transport
 from m43proto.messages import PUBLIC

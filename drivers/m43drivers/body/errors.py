@@ -8,7 +8,8 @@
     ├── LensGoneError            the lens does not answer any more, or another one has taken its place
     ├── LensPassiveError         nothing on the mount answers: no lens, or one without electronics
     ├── LensAsleepError          the lens has been put to sleep
-    ├── LensFailedError          the lens was given up, or the transport is lost; its cause is the first fatal error
+    ├── LensFailedError          the lens was given up, the transport is lost (its cause is the first fatal error), or
+    │                            the driver is closed
     └── DriveError               a drive did not end where it should; has the last status
         ├── DriveStalledError    it stands still short of the target
         ├── DriveOvershotError   it stands still behind the target
@@ -66,7 +67,7 @@ class LensAsleepError(LensError):
 
 
 class LensFailedError(LensError):
-    """The lens was given up, or the transport is lost; ``__cause__`` is the first fatal error."""
+    """The lens was given up, the transport lost, or all closed; ``__cause__`` is the first fatal error, if any."""
 
 
 class DriveError(LensError):

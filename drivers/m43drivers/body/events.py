@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from m43drivers.body.driver import Life
     from m43drivers.body.errors import LensError
     from m43drivers.body.lens import Lens
+    from m43drivers.body.life import Life
 
 __all__ = ["DriverEvent", "LensAttached", "LensDetached", "LifeChanged"]
 
@@ -28,7 +28,7 @@ class LensAttached:
 
 @dataclass(frozen=True, slots=True)
 class LensDetached:
-    """The handle of a lens has ended.
+    """The handle of a lens has ended, or that of a mount on which nothing answered.
 
     Attributes:
         t_ns: when.

@@ -40,6 +40,17 @@ class Job:
     run: Callable[[], Awaitable[Any]] = field(compare=False)
     done: asyncio.Future[Any] = field(compare=False)
 
+    def succeed(self, result: object) -> None:
+        """Give whoever waits the result."""
+        if not self.done.done():
+            self.done.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Give whoever waits an error; nobody needs to."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()
+
 
 class Jobs:
     """A queue of jobs; the most urgent comes out first, and one that nobody waits for any more not at all."""
@@ -67,11 +78,8 @@ class Jobs:
             self._news.clear()
             await self._news.wait()
 
-    def fail(self, error: BaseException, *, least: Urgency = Urgency.POWER) -> None:
-        """Fail every job that waits and is not more urgent than this."""
-        kept = [job for job in self._heap if job.urgency < least]
+    def fail(self, error: Callable[[], Exception]) -> None:
+        """Fail every job that waits, each with an error of its own."""
         for job in self._heap:
-            if job.urgency >= least and not job.done.done():
-                job.done.set_exception(error)
-        self._heap = kept
-        heapq.heapify(self._heap)
+            job.fail(error())
+        self._heap.clear()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from m43drivers.body.drives import APERTURE, FOCUS
-from m43drivers.body.errors import LensRefusedError
+from m43drivers.body.errors import DriveStalledError, LensRefusedError
 from m43drivers.body.status import BoundedStream, LensStatus
 from m43proto.encodings import F_NUMBER
+from m43proto.errors import EncodeError
 from m43proto.lensdb import find_lens
-from m43proto.messages import Drive, SetFocusRing, SetStabilisation, Status
+from m43proto.messages import Drive, SetFocusRing, SetStabilisation
+from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, Shape
 
 if TYPE_CHECKING:
     from m43drivers.body.driver import BodyDriver
@@ -93,17 +95,13 @@ class Lens:
 
     async def status_now(self) -> LensStatus:
         """Poll once, and return what the lens says."""
-        self._demand()
-        seen = await self.driver.transact(Status.request())
-        assert isinstance(seen.message, Status)
-        status = LensStatus.of(seen.message, seen.transaction.end_ns)
-        self.take(status)
-        return status
+        self.demand()
+        return await self.driver.status_now(self)
 
     @property
     def has_readers(self) -> bool:
         """Whether anybody follows its statuses."""
-        return bool(self._readers)
+        return any(not reader.ended for reader in self._readers)
 
     def take(self, status: LensStatus) -> None:
         """Take a status from the driver."""
@@ -125,9 +123,14 @@ class Lens:
             reader.end(error)
         self._readers.clear()
 
-    def _demand(self) -> None:
+    def demand(self) -> None:
+        """Raise what fits when the lens cannot be driven as it stands.
+
+        Raises:
+            LensError: the lens sleeps, is being started anew, or the handle has ended.
+        """
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         self.driver.demand_up()
 
     # a lens that does not answer
@@ -146,7 +149,13 @@ class Lens:
     # aperture
 
     async def set_aperture(
-        self, f: float | None = None, *, av: float | None = None, clamp: bool = False, wait: bool = True
+        self,
+        f: float | None = None,
+        *,
+        av: float | None = None,
+        wide_open: bool = False,
+        clamp: bool = False,
+        wait: bool = True,
     ) -> LensStatus | None:
         """Set the aperture.
 
@@ -155,31 +164,30 @@ class Lens:
 
         Args:
             f: the f-number; or
-            av: the same as APEX value, 2 log2(f). Neither opens the iris as far as the lens has it.
+            av: the same as APEX value, 2 log2(f); or
+            wide_open: as far as the lens opens at the present focal length. It is asked for the widest aperture that it
+                has at any, and its own limit ends the drive.
             clamp: take the lens's limit instead of refusing what lies behind it.
-            wait: whether to wait for the end.
+            wait: whether to wait for the end; without, nobody is told of an error in which the drive ends.
 
         Returns:
             the status in which it ended; None without waiting.
 
         Raises:
-            LensRefusedError: out of the range of the lens; nothing was sent.
+            LensRefusedError: out of the range of the lens, or not given just once; nothing was sent.
             DriveError: it did not end where it should.
             LensError: the lens cannot be driven.
         """
-        self._demand()
-        if f is not None and av is not None:
-            raise LensRefusedError("give the aperture as f or as av, not as both")
-        wide_open = f is None and av is None
-        wanted = self._allowed(2 ** (av / 2) if av is not None else f, clamp=clamp)
+        self.demand()
+        if (f is not None) + (av is not None) + wide_open != 1:
+            raise LensRefusedError("give the aperture once: as f, as av, or as wide_open=True")
+        widest = max(self.capabilities.widest_f or 1.0, 1.0)
+        wanted = widest if wide_open else self._allowed(_f_number(av) if f is None else f, widest, clamp=clamp)
         message = Drive(aperture_operation="set", aperture_f=wanted)
         target = None if wide_open else F_NUMBER.encode(wanted) / 256
-        return await self.driver.drive(message, APERTURE, target, wait=wait)
+        return await self.driver.drive(self, message, APERTURE, target, wait=wait)
 
-    def _allowed(self, f: float | None, *, clamp: bool) -> float:
-        widest = self.capabilities.widest_f or 1.0
-        if f is None:
-            return widest
+    def _allowed(self, f: float, widest: float, *, clamp: bool) -> float:
         if not math.isfinite(f) or f <= 0:
             raise LensRefusedError(f"an aperture is a number above 0, not {f}")
         nearest = min(max(f, widest), SMALLEST_F)
@@ -212,7 +220,7 @@ class Lens:
             DriveError: it did not end where it should, for instance at an end stop before that.
             LensError: the lens cannot be driven.
         """
-        self._demand()
+        self.demand()
         if (position is None) is (distance_m is None):
             raise LensRefusedError("give the focus as a position or as a distance in metres")
         if position is not None:
@@ -228,36 +236,36 @@ class Lens:
 
     async def focus_by(self, counts: int, *, wait: bool = True) -> LensStatus | None:
         """Move the focus by so many counts from where the latest status has it; as `focus_to`."""
-        self._demand()
+        self.demand()
         return await self._move((await self._position()) + counts, wait=wait)
 
     async def focus_near(self, *, wait: bool = True) -> LensStatus | None:
         """Run the focus to its near end stop; that a target of -32768 does it is inferred. As `focus_to`."""
-        self._demand()
-        return await self.driver.drive(Drive(focus_operation="scan", focus_target=-0x8000), FOCUS, None, wait=wait)
+        self.demand()
+        return await self._scan(-0x8000, wait=wait)
 
     async def focus_infinity(self, *, wait: bool = True) -> LensStatus | None:
         """Run the focus to its far end stop, with the drive on record (inferred). As `focus_to`."""
-        self._demand()
-        return await self.driver.drive(Drive(focus_operation="scan", focus_target=0x7FFF), FOCUS, None, wait=wait)
+        self.demand()
+        return await self._scan(0x7FFF, wait=wait)
 
     async def stop_focus(self) -> None:
-        """Stop the focus, before anything else that waits.
+        """Stop the focus, before anything else that waits; drives of the focus that wait are not sent any more.
 
-        No command that stops is public; the focus is driven to where the latest status had it (inferred).
+        No command that stops is public; the lens is polled, and the focus driven to where it then is (inferred). Drives
+        of the focus end with `DriveSupersededError`.
         """
-        self._demand()
+        self.demand()
+        await self.driver.stop(self)
 
-        def here() -> Drive:
-            position = 0 if self.status is None else self.status.focus_position or 0
-            return Drive(focus_operation="move", focus_target=position)
+    async def _move(self, position: float, *, wait: bool) -> LensStatus | None:
+        if not isinstance(position, int) or not -0x8000 <= position <= 0x7FFF:
+            raise LensRefusedError(f"a focus position is an integer from -32768 to 32767, not {position}")
+        message = Drive(focus_operation="move", focus_target=position)
+        return await self.driver.drive(self, message, FOCUS, position, wait=wait)
 
-        await self.driver.stop(here)
-
-    async def _move(self, position: int, *, wait: bool) -> LensStatus | None:
-        if not -0x8000 <= position <= 0x7FFF:
-            raise LensRefusedError(f"a focus position lies between -32768 and 32767, not at {position}")
-        return await self.driver.drive(Drive(focus_operation="move", focus_target=position), FOCUS, position, wait=wait)
+    async def _scan(self, end: int, *, wait: bool) -> LensStatus | None:
+        return await self.driver.drive(self, Drive(focus_operation="scan", focus_target=end), FOCUS, None, wait=wait)
 
     async def _position(self) -> int:
         status = self.status if self.status is not None else await self.status_now()
@@ -273,8 +281,8 @@ class Lens:
             assert status is not None
             if status.focus_distance_m is not None and _near_enough(status.focus_distance_m, distance_m):
                 return status
-        reached = "unknown" if status is None else f"{status.focus_distance_m:g} m"
-        raise LensRefusedError(f"{distance_m:g} m cannot be focused: the nearest that was reached is {reached}")
+        reached = "unknown" if status is None or status.focus_distance_m is None else f"{status.focus_distance_m:g} m"
+        raise DriveStalledError(f"{distance_m:g} m was not reached; the focus stands at {reached}", status)
 
     def _learn(self, position: int, distance_m: float) -> None:
         """Keep the widest apart of the pairs of position and distance that were seen."""
@@ -294,16 +302,16 @@ class Lens:
         if first_m == second_m:
             return here + PROBE_COUNTS
         per_dioptre = (second - first) / (1 / second_m - 1 / first_m)
-        return round(first + per_dioptre * (1 / distance_m - 1 / first_m))
+        return min(max(round(first + per_dioptre * (1 / distance_m - 1 / first_m)), -0x8000), 0x7FFF)
 
     # the rest
 
     async def set_ring_direction(self, direction: str) -> None:
         """Set which way the focus follows the focus ring: ``forward`` or ``reverse``."""
-        self._demand()
+        self.demand()
         if direction not in ("forward", "reverse"):
             raise LensRefusedError(f"a ring direction is forward or reverse, not {direction}")
-        await self.driver.transact(SetFocusRing(ring_direction=direction))
+        await self.driver.transact(self, SetFocusRing(ring_direction=direction))
 
     async def stabilise(self, mode: str, *, focal_length_mm: float, corrector: str = "lens") -> None:
         """Set the stabilisation, with placeholders of this project (provisional; specs/5-messages.md §5.8).
@@ -311,44 +319,73 @@ class Lens:
         Raises:
             LensRefusedError: the driver was not given the provisional catalogue.
         """
-        self._demand()
+        self.demand()
         if self.driver.catalogue.find(SetStabilisation.spec.opcode) is None:
             raise LensRefusedError("no stabilisation command is public; give the driver the provisional catalogue")
-        await self.driver.transact(SetStabilisation(mode=mode, corrector=corrector, focal_length_mm=focal_length_mm))
+        try:
+            message = SetStabilisation(mode=mode, corrector=corrector, focal_length_mm=focal_length_mm)
+            await self.driver.transact(self, message)
+        except EncodeError as error:
+            raise LensRefusedError(str(error)) from None
 
     async def raw(self, command: bytes, data: bytes = b"", *, unsafe: bool = False) -> MessageSeen:
-        """Carry out any transaction.
+        """Carry out any transaction; again, up to twice, when it goes wrong.
+
+        One that belongs to the start-up takes the session back there; polls then lead out of it again.
 
         Args:
             command: its four command bytes.
-            data: what to write behind it.
+            data: what to write behind it, for a command of shape write.
             unsafe: say True; what a lens makes of a command that nobody knows is unknown.
 
         Raises:
-            LensRefusedError: `unsafe` is not True, or the command has no known shape.
+            LensRefusedError: `unsafe` is not True, the command has no known shape, or the data have no place.
         """
-        self._demand()
+        self.demand()
         if not unsafe:
             raise LensRefusedError("what a lens makes of a raw command is unknown; say unsafe=True")
-        if len(command) != 4 or self.driver.catalogue.shape_of(command) is None:
-            raise LensRefusedError(f"{command.hex(' ')} is no command of a known shape")
-        return await self.driver.transact(command, data)
+        shape = self.driver.catalogue.shape_of(command) if len(command) == COMMAND_SIZE else None
+        if shape is None:
+            raise LensRefusedError(f"{command.hex(' ') or 'nothing'} is no command of a known shape")
+        if data and shape is not Shape.WRITE:
+            raise LensRefusedError(f"{command.hex(' ')} is of shape {shape}; it takes no data")
+        abilities = self.driver.abilities
+        longest = 0 if abilities is None else abilities.longest_block - LENGTH_SIZE - 1
+        if len(data) > longest:
+            raise LensRefusedError(f"{len(data)} bytes are too many: this transport takes blocks of {longest}")
+        return await self.driver.transact(self, bytes(command), bytes(data))
 
     async def sleep(self) -> None:
-        """Put the lens to sleep; `wake` brings it back."""
+        """Put the lens to sleep; `wake` brings it back. As `BodyDriver.sleep`."""
         await self.driver.sleep()
 
-    async def wake(self) -> None:
-        """Wake the lens."""
-        await self.driver.wake()
+    async def wake(self) -> Lens:
+        """Wake the lens; return the handle of what is then on the mount, as `BodyDriver.wake`."""
+        return await self.driver.wake()
+
+
+def _f_number(av: float | None) -> float:
+    """Return the f-number of an APEX value; infinite for one that is too large for any lens."""
+    return 2 ** (av / 2) if av is not None and av < 100 else math.inf
 
 
 def _near_enough(reached_m: float, wanted_m: float) -> bool:
     """Tell whether a distance is near enough: one count of 5 mm, or a fiftieth of a dioptre."""
-    return abs(reached_m - wanted_m) <= 0.005 or abs(1 / reached_m - 1 / wanted_m) <= 0.02
+    return abs(reached_m - wanted_m) <= 0.005 or (reached_m > 0 and abs(1 / reached_m - 1 / wanted_m) <= 0.02)
 
 
 def _capabilities(row: LensRow | None, link: bytes) -> Capabilities:
     if row is None:
         return Capabilities(link=link)
-    return Capabilities(row.name, row.focal_min_mm, row.focal_max_mm, row.aperture_wide_f, row.aperture_tele_f, link)
+    return Capabilities(
+        row.name,
+        _known(row.focal_min_mm),
+        _known(row.focal_max_mm),
+        _known(row.aperture_wide_f),
+        _known(row.aperture_tele_f),
+        link,
+    )
+
+
+def _known(figure: float) -> float | None:
+    return figure if 0 < figure < math.inf else None

@@ -69,7 +69,9 @@ class BoundedStream(Generic[T]):
         self._ended = False
 
     def put(self, item: T) -> None:
-        """Add an item."""
+        """Add an item; behind the end of the stream, nothing is added."""
+        if self._ended:
+            return
         if len(self._items) == self._size:
             self._items.popleft()
             self.dropped += 1
@@ -82,13 +84,18 @@ class BoundedStream(Generic[T]):
             self._ended, self._error = True, error
             self._news.set()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be put into it."""
+        return self._ended
+
     def __aiter__(self) -> BoundedStream[T]:
         return self
 
     async def __anext__(self) -> T:
         while not self._items:
             if self._ended:
-                raise self._error or StopAsyncIteration
+                raise StopAsyncIteration if self._error is None else self._error.with_traceback(None)
             self._news.clear()
             await self._news.wait()
         return self._items.popleft()

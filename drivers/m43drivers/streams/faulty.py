@@ -49,31 +49,35 @@ class FaultyLink:
     Args:
         faults: what it does wrong.
         rng: decides when.
+
+    Attributes:
+        faults: what it does wrong from here on.
+        free_s: when the last byte under way arrives, or a stall ends.
     """
 
     def __init__(self, faults: LinkFaults, rng: random.Random) -> None:
-        self._faults = faults
+        self.faults = faults
         self._rng = rng
-        self._free_s = 0.0
+        self.free_s = 0.0
 
     def carry(self, data: bytes, now_s: float) -> Iterator[tuple[float, bytes]]:
         """Yield what arrives of a piece, and when."""
-        for _ in range(1 + self._strikes(self._faults.duplicate)):
+        for _ in range(1 + self._strikes(self.faults.duplicate)):
             bent = self._bent(data)
-            pieces = [bytes([value]) for value in bent] if self._strikes(self._faults.dribble) else [bent]
-            self._free_s = max(self._free_s, now_s) + self._rng.random() * self._faults.delay_s
+            pieces = [bytes([value]) for value in bent] if self._strikes(self.faults.dribble) else [bent]
+            self.free_s = max(self.free_s, now_s + self._rng.random() * self.faults.delay_s)
             for piece in pieces:
                 if piece:
-                    yield self._free_s, piece
-                self._free_s += _DRIBBLE_S if len(pieces) > 1 else 0
-        if self._strikes(self._faults.stall):
-            self._free_s = max(self._free_s, now_s) + self._faults.stall_s
+                    yield self.free_s, piece
+                self.free_s += _DRIBBLE_S if len(pieces) > 1 else 0
+        if self._strikes(self.faults.stall):
+            self.free_s = max(self.free_s, now_s) + self.faults.stall_s
 
     def _strikes(self, fraction: float) -> bool:
         return fraction > 0 and self._rng.random() < fraction
 
     def _bent(self, data: bytes) -> bytes:
-        faults, rng = self._faults, self._rng
+        faults, rng = self.faults, self._rng
         if not faults.loss and not faults.flip:
             return data
         kept = [value for value in data if not self._strikes(faults.loss)]

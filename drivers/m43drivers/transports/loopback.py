@@ -20,7 +20,7 @@ from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import profile_named
 from m43drivers.streams.base import ByteStream
-from m43drivers.streams.faulty import FaultyLink, LinkFaults
+from m43drivers.streams.faulty import HONEST, FaultyLink, LinkFaults
 from m43drivers.transport import TransportError, TransportLostError
 from m43drivers.transports.bridge import BridgeTransport
 from m43proto.messages import PUBLIC
@@ -91,6 +91,11 @@ class LoopbackStream(ByteStream):
         self._take = self._lost = None
         if self._timer is not None:
             self._timer.cancel()
+
+    def heal(self) -> float:
+        """End what the link does wrong, from the next byte on; return when the last byte under way arrives (s)."""
+        self._to_bridge.faults = self._to_host.faults = HONEST
+        return max(self._to_bridge.free_s, self._to_host.free_s)
 
     def unplug(self) -> None:
         """Take the bridge away."""

@@ -6,13 +6,20 @@ are hexadecimal, times nanoseconds from the opening::
     {"format": "m43-exchange", "version": 1, "url": "sim:olympus-14-42", "name": "simulated olympus-14-42", ...}
     {"do": "power", "on": true, "woke": true, "t_ns": 0, "end_ns": 40011800}
     {"do": "transact", "command": "b0f20000", "data": "", "said": "a200", "start_ns": 40011800, "end_ns": 520712345}
+    {"do": "frames", "t_ns": 535837095, "rate_hz": 60.0, "poll": "c1800106", "report": "all"}
     {"do": "poll", "command": "c1800106", "said": "48...", "alike": 0, "start_ns": ..., "end_ns": ...}
+    {"do": "heartbeat", "t_ns": 2222863322, "alike": 60, "counters": {}}
+    {"do": "stop", "t_ns": 4189529968, "end_ns": 4189529968}
+    {"do": "lost", "t_ns": 4189529968, "error": "unplugged"}
+
+A call that the transport could not do has the keys ``failed``, one of `FAILURES`, and ``error``, its text.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from m43drivers.transport import (
     Abilities,
@@ -23,18 +30,36 @@ from m43drivers.transport import (
     Sign,
     Transport,
     TransportError,
+    TransportLostError,
+    TransportTimeoutError,
 )
+from m43proto.turns import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from m43proto.exchange import Transfer
 
-__all__ = ["FORMAT", "VERSION", "RecordingTransport"]
+__all__ = ["FAILURES", "FORMAT", "VERSION", "RecordingTransport", "written_data"]
 
 FORMAT = "m43-exchange"
 VERSION = 1
+
+FAILURES: dict[str, type[TransportError] | None] = {
+    "": None,
+    "lost": TransportLostError,
+    "timeout": TransportTimeoutError,
+    "refused": TransportError,
+}
+"""How a call can fail: what stands in the file, and the error that it was."""
+
+T = TypeVar("T")
+
+
+def written_data(transfers: Sequence[Transfer]) -> bytes:
+    """Return the data that the body writes in a transaction."""
+    return b"".join(transfer.data for transfer in transfers if transfer.phase is Phase.WRITE_DATA)
 
 
 class RecordingTransport(Transport):
@@ -52,6 +77,7 @@ class RecordingTransport(Transport):
         self._file: IO[str] | None = None
         self._start_ns = 0
         self._poll = b""
+        self._carrying: set[asyncio.Task[Any]] = set()
 
     def now_ns(self) -> int:
         """Return the time of the inner transport."""
@@ -87,29 +113,53 @@ class RecordingTransport(Transport):
 
     async def power(self, *, on: bool) -> bool:
         """Raise or drop SLEEP."""
-        t_ns = self._elapsed()
-        woke = await self._inner.power(on=on)
-        self._write(do="power", on=on, woke=woke, t_ns=t_ns, end_ns=self._elapsed())
+        return await self._carried(self._power(on))
+
+    async def _power(self, on: bool) -> bool:
+        row = {"do": "power", "on": on, "t_ns": self._elapsed()}
+        try:
+            woke = await self._inner.power(on=on)
+        except TransportError as error:
+            self._write(**row, woke=False, end_ns=self._elapsed(), **_failure(error))
+            raise
+        self._write(**row, woke=woke, end_ns=self._elapsed())
         return woke
 
     async def transact(self, transfers: Sequence[Transfer]) -> Outcome:
         """Carry out one transaction."""
-        outcome = await self._inner.transact(transfers)
-        command, *rest = (transfer.data for transfer in transfers)
-        data = next((one for one in reversed(rest) if one), b"")
-        self._write(do="transact", command=command.hex(), data=data.hex(), **self._told(outcome))
+        return await self._carried(self._transact(transfers))
+
+    async def _transact(self, transfers: Sequence[Transfer]) -> Outcome:
+        row = {"do": "transact", "command": transfers[0].data.hex(), "data": written_data(transfers).hex()}
+        start_ns = self.now_ns()
+        try:
+            outcome = await self._inner.transact(transfers)
+        except TransportError as error:
+            self._write(**row, **self._told(Outcome(start_ns, self.now_ns(), b"")), **_failure(error))
+            raise
+        self._write(**row, **self._told(outcome))
         return outcome
+
+    async def _carried(self, call: Coroutine[Any, Any, T]) -> T:
+        """Carry a call to its end, and write down what came of it, also when nobody waits for it any more."""
+        task = asyncio.ensure_future(call)
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+        return await asyncio.shield(task)
 
     async def start_frames(self, frames: Frames) -> None:
         """Begin to poll."""
         self._poll = frames.poll
         await self._inner.start_frames(frames)
-        self._write(do="frames", rate_hz=frames.rate_hz, poll=frames.poll.hex(), report=frames.report)
+        self._write(
+            do="frames", t_ns=self._elapsed(), rate_hz=frames.rate_hz, poll=frames.poll.hex(), report=frames.report
+        )
 
     async def stop_frames(self) -> None:
         """Stop polling."""
+        t_ns = self._elapsed()
         await self._inner.stop_frames()
-        self._write(do="stop")
+        self._write(do="stop", t_ns=t_ns, end_ns=self._elapsed())
 
     async def close(self) -> None:
         """End the recording, and let go of the other end."""
@@ -127,7 +177,7 @@ class RecordingTransport(Transport):
         elif isinstance(sign, Heartbeat):
             self._write(do="heartbeat", t_ns=sign.t_ns - self._start_ns, alike=sign.alike, counters=dict(sign.counters))
         else:
-            self._write(do="lost", error=str(sign.error))
+            self._write(do="lost", t_ns=self._elapsed(), error=str(sign.error))
         self.tell(sign)
 
     def _elapsed(self) -> int:
@@ -147,6 +197,13 @@ class RecordingTransport(Transport):
             self._file.flush()
 
     def _end(self) -> None:
+        for task in self._carrying:
+            task.cancel()
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _failure(error: TransportError) -> dict[str, str]:
+    kind = next(name for name, failure in FAILURES.items() if failure is not None and isinstance(error, failure))
+    return {"failed": kind, "error": str(error)}

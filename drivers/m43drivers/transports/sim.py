@@ -60,22 +60,30 @@ class SimTransport(Transport):
         name, _, query = address.partition("?")
         self._options = _options(query)
         self._catalogue = catalogue
-        self.change_lens(name)
         self._free_ns = 0
         self._lock = asyncio.Lock()
         self._frames: Frames | None = None
+        self._series = 0
         self._frame_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._last: bytes | None = None
         self._alike = 0
         self._told_ns = 0
+        self._skipping = False
+        self._touches = 0
+        self._rested_touches: int | None = None
+        self.change_lens(name)
 
     def change_lens(self, name: str) -> None:
-        """Put another lens on, as a hand does: a profile, or ``none``.
+        """Put another lens on, as a hand does: a profile, or ``none``; it has the faults of the address.
+
+        The transaction that is under way ends with the lens that was there before.
 
         Raises:
             ProfileError: there is no such profile.
         """
+        if self._timer is not None:
+            self._touched()
         self._name = f"simulated {name}"
         if name == NO_LENS:
             self.glass, self._contacts = None, EmptyContacts()
@@ -113,10 +121,12 @@ class SimTransport(Transport):
     async def transact(self, transfers: Sequence[Transfer]) -> Outcome:
         """Carry out one transaction."""
         async with self._lock:
-            self._catch_up()
+            self._catch_up(self.now_ns())
             outcome = self._contacts.transact(transfers, max(self.now_ns(), self._free_ns))
-            await self._until(outcome.end_ns)
-            self._arm(self._due_ns())
+            try:
+                await self._until(outcome.end_ns)
+            finally:
+                self._arm(self._due_ns())
             return outcome
 
     async def _until(self, end_ns: int) -> None:
@@ -130,15 +140,14 @@ class SimTransport(Transport):
         """Begin to poll, or go on in another way."""
         if self._frames is None:
             self._frame_ns = self._told_ns = self.now_ns()
-        self._catch_up()
+        self._catch_up(self.now_ns())
         self._frames = frames
         self._last = None
         self._arm(self._due_ns())
 
     async def stop_frames(self) -> None:
         """Stop polling."""
-        self._frames = None
-        self._disarm()
+        self.abort()
 
     def _arm(self, at_ns: int) -> None:
         self._disarm()
@@ -160,29 +169,36 @@ class SimTransport(Transport):
         """Return when the next poll is due; later when the polls until the next heartbeat are all alike."""
         if self._frames is None:
             return self._frame_ns
-        lead_ns = self._frames.shutter_ns + self._frames.lead_ns
-        if self._rests():
-            skipped = max((self._told_ns + HEARTBEAT_NS - self._frame_ns) // self._period_ns, 1)
-            return self._frame_ns + skipped * self._period_ns + lead_ns
-        return self._frame_ns + lead_ns
+        self._skipping = self._rests()
+        skipped = max((self._told_ns + HEARTBEAT_NS - self._frame_ns) // self._period_ns, 1) if self._skipping else 0
+        return self._frame_ns + skipped * self._period_ns + self._lead_ns
+
+    @property
+    def _lead_ns(self) -> int:
+        """How long after the start of a frame its poll comes."""
+        return 0 if self._frames is None else self._frames.shutter_ns + self._frames.lead_ns
 
     def _rests(self) -> bool:
-        """Tell whether the polls from here on are like the last one, so that nobody needs to do them."""
+        """Tell whether the polls from here on are like the last one, so that nobody needs to do them.
+
+        The last one must have found the lens at rest, and no hand may have touched it since.
+        """
         frames = self._frames
         alike = frames is not None and frames.report is Report.CHANGES and self._last is not None
+        alike = alike and self._rested_touches == self._touches
         return alike and self._may_skip and self.glass is not None and self.glass.at_rest(self._frame_ns)
 
     def _touched(self) -> None:
         """Poll again, now that somebody has turned something."""
-        self._catch_up()
-        self._last = None
+        self._catch_up(self.now_ns())
+        self._touches += 1
         if self._timer is not None:
             self._arm(self._due_ns())
 
-    def _catch_up(self) -> None:
-        """Count the polls that were alike until now."""
-        if self._frames is not None and self._rests():
-            skipped = (self.now_ns() - self._frame_ns) // self._period_ns
+    def _catch_up(self, until_ns: int) -> None:
+        """Count the polls that were left out before this time, for they were alike."""
+        if self._frames is not None and self._skipping:
+            skipped = max((until_ns - self._lead_ns - self._frame_ns) // self._period_ns + 1, 0)
             self._alike += skipped
             self._frame_ns += skipped * self._period_ns
 
@@ -193,19 +209,22 @@ class SimTransport(Transport):
             self._arm(self._free_ns)
             return
         assert self._frames is not None
-        self._catch_up()
+        self._catch_up(now_ns - self._period_ns // 2)
         poll = self._frames.poll
+        touches = self._touches if self.glass is not None and self.glass.at_rest(now_ns) else None
         outcome = self._contacts.transact(tuple(transfers_of(poll, Shape.READ)), now_ns)
         self._free_ns = outcome.end_ns
         self._frame_ns += self._period_ns
         if outcome.end_ns > self._frame_ns:
             self._frame_ns = outcome.end_ns
-        asyncio.get_running_loop().call_at(outcome.end_ns / 1e9, self._tell, outcome, self._frames)
+        asyncio.get_running_loop().call_at(outcome.end_ns / 1e9, self._tell, outcome, self._series, touches)
         self._arm(self._due_ns())
 
-    def _tell(self, outcome: Outcome, frames: Frames) -> None:
-        if self._frames is not frames:
+    def _tell(self, outcome: Outcome, series: int, touches: int | None) -> None:
+        frames = self._frames
+        if frames is None or self._series != series:
             return
+        self._rested_touches = touches
         if frames.report is Report.CHANGES and outcome.said == self._last and outcome.broke_off is None:
             self._alike += 1
             if outcome.end_ns - self._told_ns >= HEARTBEAT_NS:
@@ -228,6 +247,7 @@ class SimTransport(Transport):
     def abort(self) -> None:
         """Let go of the lens."""
         self._frames = None
+        self._series += 1
         self._disarm()
 
 

@@ -23,7 +23,7 @@ from m43proto.lensdb import find_lens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EVENT_NAMES", "event_name", "fields_of", "record_of"]
+__all__ = ["EVENT_NAMES", "event_name", "fields_of", "plain", "record_of"]
 
 F_NUMBER_DIGITS = 4
 """Decimals of an f-number in records: finer than the step of its wire word."""
@@ -108,7 +108,7 @@ _RECORDS: dict[type, Callable[[Any], dict[str, object]]] = {
 
 def fields_of(event: MessageSeen) -> dict[str, object]:
     """Return the fields of a message as JSON values, with what the lens database adds to an identity."""
-    fields = {name: _plain(value) for name, value in event.values.items()}
+    fields = {name: plain(value) for name, value in event.values.items()}
     identity = [event.values.get(key) for key in ("maker", "model", "submodel")]
     if None not in identity:
         lens = find_lens(*identity)  # type: ignore[arg-type]  # the fields of Identify, by their names
@@ -118,7 +118,8 @@ def fields_of(event: MessageSeen) -> dict[str, object]:
     return fields
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a field's value as a JSON value."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float):

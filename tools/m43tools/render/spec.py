@@ -20,6 +20,7 @@ from m43proto.shapes import COMMAND_SIZE, SHAPES
 from m43proto.states import State, Trigger
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, delays_of
 from m43proto.turns import TURNS, Phase
+from m43tools.render.conformance import CONFORMANCE_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,8 +67,11 @@ def _table(what: str, name: str, tables: Mapping[str, Callable[[], str]]) -> str
     kind, _, argument = what.partition(" ")
     if kind == "message":
         return _message_table(argument, name)
+    if what in CONFORMANCE_TABLES:
+        return markdown(*CONFORMANCE_TABLES[what](_cited))
     if what not in tables:
-        raise MarkerError(f"{name}: no table is called {what!r}; tables: {', '.join(tables)}, message NAME")
+        known = ", ".join([*tables, *CONFORMANCE_TABLES])
+        raise MarkerError(f"{name}: no table is called {what!r}; tables: {known}, message NAME")
     return tables[what]()
 
 

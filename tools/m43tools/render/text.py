@@ -155,7 +155,7 @@ class TextWriter:
 
     def _pin_row(self, event: PinEventSeen) -> str:
         lead = self._lead(event.t_ns, self._glyphs.event, self._verdict(None))
-        span = f"{(event.end_ns - event.t_ns) / 1e6:.3f} ms" if event.level is None else _LEVELS[event.level]
+        span = _span(event.end_ns - event.t_ns) if event.level is None else _LEVELS[event.level]
         return self._style(f"{lead}  {event.event:<{_NAME_WIDTH}} {span}", dim=True)
 
     def _violation_row(self, event: Violation) -> str:
@@ -173,6 +173,11 @@ _LEVELS = {0: "falls", 1: "rises"}
 
 def _seconds(t_ns: int) -> str:
     return f"{t_ns // 10**9:>3}.{t_ns % 10**9:09d}"
+
+
+def _span(width_ns: int) -> str:
+    """Return a width; nothing for an event of which only the moment is known."""
+    return f"{width_ns / 1e6:.3f} ms" if width_ns else ""
 
 
 def _speaker(event: TransactionSeen) -> Role:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from m43proto.schema import Field
     from m43tools.render.glyphs import Glyphs
 
-__all__ = ["decoded", "hex_text"]
+__all__ = ["decoded", "hex_text", "label", "printable", "quantity"]
 
 _UNIT_WORDS = frozenset({"f", "m", "mm", "um", "deg", "degc", "s", "ms", "us", "ns", "hz", "v", "a"})
 
@@ -85,10 +85,11 @@ def _shows(field: Field, event: MessageSeen, *, raw: bool) -> bool:
 
 def _field(field: Field, event: MessageSeen, glyphs: Glyphs) -> str:
     mark = "" if field.evidence is event.evidence else glyphs.marks[field.evidence]
-    return f"{_label(field)} {_printable(_quantity(event.values[field.name], field.unit, glyphs))}{mark}"
+    return f"{label(field)} {printable(quantity(event.values[field.name], field.unit, glyphs))}{mark}"
 
 
-def _quantity(value: Any, unit: str, glyphs: Glyphs) -> str:
+def quantity(value: Any, unit: str, glyphs: Glyphs) -> str:
+    """Return a value with its unit, in words."""
     if isinstance(value, bytes):
         return hex_text(value)
     if isinstance(value, float) and math.isinf(value):
@@ -98,12 +99,12 @@ def _quantity(value: Any, unit: str, glyphs: Glyphs) -> str:
     return f"{value} {unit}".strip()
 
 
-def _label(field: Field) -> str:
+def label(field: Field) -> str:
     """Return a field's name in words, without the unit at its end."""
     words = field.name.split("_")
     return " ".join(words[:-1] if field.unit and words[-1] in _UNIT_WORDS else words)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text with every character escaped that could upset a terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

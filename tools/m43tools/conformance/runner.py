@@ -1,0 +1,307 @@
+"""Runs cases: live on a bench, or passively on a recording; the judgement is the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from m43proto.encodings import F_NUMBER
+from m43proto.messages import PUBLIC, Identify, Status
+from m43tools.conformance.cases import info_of, judged_clauses
+from m43tools.conformance.clauses import CLAUSES, SPEC_VERSION, clause_info
+from m43tools.conformance.judging import Context, Finding, case_result, nothing
+from m43tools.conformance.model import CaseResult, Provenance, Report, Sanity
+from m43tools.conformance.operations import Recording
+from m43tools.conformance.stimuli import INTERVIEW, REVIVAL, SANITY, Known, Soak
+from m43tools.conformance.trace import Trace
+from m43tools.conformance.verdicts import Verdict
+from m43tools.render.records import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from m43proto.catalogue import Catalogue
+    from m43tools.conformance.bench import Bench
+    from m43tools.conformance.judging import Case
+    from m43tools.conformance.stimuli import Stimulus
+
+__all__ = ["Options", "judged", "run_live", "run_passive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run.
+
+    Attributes:
+        strict: whether every level counts as MUST.
+        allow_risky: whether to run cases that may harm a lens.
+        repeat: how often each case runs.
+        shuffle: whether the seed decides the order.
+        seed: what decides all that is random.
+        soak: how long the polling cases poll.
+        statement: the capability statement; empty for none.
+        catalogue: the messages to know.
+        command_line: the words behind ``m43``, for the report.
+    """
+
+    strict: bool = False
+    allow_risky: bool = False
+    repeat: int = 1
+    shuffle: bool = False
+    seed: int = 0
+    soak: Soak = field(default_factory=Soak)
+    statement: Mapping[str, object] = field(default_factory=dict)
+    catalogue: Catalogue = PUBLIC
+    command_line: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What came of a stimulus."""
+
+    trace: Trace
+    sanity: str
+    duration_ns: int
+
+
+def run_live(
+    bench: Bench, cases: Sequence[Case], options: Options, tell: Callable[[CaseResult], None] = lambda result: None
+) -> Report:
+    """Run cases on a bench.
+
+    A person who interrupts gets the report of what is done.
+
+    Args:
+        bench: where the lens is.
+        cases: which.
+        options: how.
+        tell: called with each result as soon as it is there.
+    """
+    session = _Session(bench, options)
+    results: list[CaseResult] = []
+    interrupted = False
+    try:
+        for case in _ordered(cases, options):
+            result = session.result(case)
+            results.append(result)
+            tell(result)
+    except KeyboardInterrupt:
+        interrupted = True
+    interview = session.runs.get(INTERVIEW.name)
+    return Report(
+        provenance=Provenance(
+            tool=version("m43proto"),
+            spec=SPEC_VERSION,
+            mode="live",
+            lens_url=bench.name,
+            bridge_firmware=bench.firmware,
+            lens=_lens_of(interview.trace) if interview else {},
+            statement=options.statement,
+            seed=options.seed,
+            strict=options.strict,
+            command_line=options.command_line,
+        ),
+        results=tuple(results),
+        clauses=tuple(clause_info(CLAUSES[clause]) for clause in judged_clauses(cases)),
+        lost=session.lost_in is not None,
+        interrupted=interrupted,
+    )
+
+
+def _ordered(cases: Sequence[Case], options: Options) -> list[Case]:
+    """Return the cases in the order of the run: those of one stimulus together, the interview's first."""
+    names = list(dict.fromkeys([INTERVIEW.name, *(case.stimulus.name for case in cases)]))
+    if options.shuffle:
+        draws = random.Random(options.seed)
+        rest = names[1:]
+        draws.shuffle(rest)
+        names = [names[0], *rest]
+        cases = draws.sample(list(cases), len(cases))
+    return sorted(cases, key=lambda case: names.index(case.stimulus.name))
+
+
+class _Session:
+    """A bench in use: what each stimulus brought is kept, for all cases that judge it."""
+
+    def __init__(self, bench: Bench, options: Options) -> None:
+        self._bench = bench
+        self._options = options
+        self.runs: dict[str, _Run] = {}
+        self.lost_in: str | None = None
+        self._blamed: set[str] = set()
+        self._known: Known | None = None
+
+    def result(self, case: Case) -> CaseResult:
+        """Run a case, as often as asked."""
+        why_not = self._inapplicable(case)
+        if why_not:
+            finding = Finding(case.title, "", 0, inapplicable=why_not)
+            return case_result(info_of(case), finding, None, strict=self._options.strict)
+        results = []
+        for turn in range(self._options.repeat):
+            if turn:
+                self.runs.pop(case.stimulus.name, None)
+            results.append(self._once(case))
+        return _combined(results)
+
+    def _inapplicable(self, case: Case) -> str:
+        missing = sorted(case.needs - self._bench.hands)
+        if missing:
+            return f"this bench, or this lens, has no {', '.join(missing)} to turn or take off"
+        if "provisional" in case.tags and not self._bench.knows_provisional:
+            return "the provisional catalogue is not enabled (m43 --catalogue provisional)"
+        return "risky: it runs with --allow-risky only" if case.risky and not self._options.allow_risky else ""
+
+    def _once(self, case: Case) -> CaseResult:
+        run = self._run(case.stimulus)
+        if run is None:
+            finding = nothing(case.title, f"the lens was lost in {self.lost_in}")
+            return case_result(info_of(case), finding, None, strict=self._options.strict)
+        result = judged(case, run.trace, Context(self._options.statement, case.stimulus.name), self._options)
+        result = dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
+        return self._blame(case, result)
+
+    def _blame(self, case: Case, result: CaseResult) -> CaseResult:
+        """Hold a stimulus behind which the lens was dead against its first case, if nothing was wrong before."""
+        name = case.stimulus.name
+        interview = name == INTERVIEW.name
+        if result.sanity == Sanity.ALIVE or interview or name in self._blamed:
+            return result
+        self._blamed.add(name)
+        if result.verdict is Verdict.FAIL:
+            return result
+        state = "dead until it was switched off" if result.sanity == Sanity.REVIVED else "lost"
+        message = f"behind {name} the lens was {state}"
+        return dataclasses.replace(result, verdict=Verdict.FAIL, message=f"{message}; {result.message}".rstrip("; "))
+
+    def _run(self, stimulus: Stimulus) -> _Run | None:
+        """Return what a stimulus brings, or None when the lens is lost."""
+        if stimulus.name not in self.runs:
+            if self._known is None and stimulus is not INTERVIEW:
+                self._run(INTERVIEW)
+            if self.lost_in is not None:
+                return None
+            run = self._carry_out(stimulus)
+            self.runs[stimulus.name] = run
+            if stimulus is INTERVIEW:
+                self._known = _known_from(run.trace, self._options.soak)
+            if run.sanity == Sanity.LOST:
+                self.lost_in = stimulus.name
+        return self.runs[stimulus.name]
+
+    def _carry_out(self, stimulus: Stimulus) -> _Run:
+        self._bench.fresh()
+        recording = self._bench.run(stimulus.operations(self._known or Known(soak=self._options.soak)))
+        after = self._bench.run(SANITY)
+        whole = _joined(recording, after)
+        sanity = Sanity.ALIVE
+        if not self._answers(after):
+            revival = self._bench.run(REVIVAL)
+            sanity = Sanity.REVIVED if self._answers(revival) else Sanity.LOST
+        return _Run(Trace(whole, self._options.catalogue), sanity, recording.end_ns)
+
+    def _answers(self, recording: Recording) -> bool:
+        """Tell whether the lens said anything at all in an exchange; what, the cases judge."""
+        trace = Trace(recording, self._options.catalogue)
+        return any(event.kind is Status and event.transaction.command_sum is not None for event in trace.messages)
+
+
+def _joined(first: Recording, then: Recording) -> Recording:
+    return Recording(first.changes + then.changes, then.end_ns, first.lines, first.steps + then.steps)
+
+
+def _known_from(trace: Trace, soak: Soak) -> Known:
+    """Return what the interview told; usual figures where it did not."""
+    usual = Known(soak=soak)
+    statuses = [event.message for event in trace.statuses if isinstance(event.message, Status)]
+    if not statuses:
+        return usual
+    first = statuses[0]
+    far = max(one.focus_position for one in statuses)
+    far = far if far > first.focus_position + 20 else usual.far
+    return Known(F_NUMBER.encode(first.aperture_f), first.focus_position, far, soak)
+
+
+def judged(case: Case, trace: Trace, context: Context, options: Options) -> CaseResult:
+    """Judge a trace; a judgement that fails by itself is an ERROR, never a verdict on the lens."""
+    try:
+        finding = case.judge(trace, context)
+    except Exception as error:
+        text = f"the judgement failed: {type(error).__name__}: {error}"
+        return CaseResult(info_of(case), Verdict.ERROR, case.title, text, text)
+    return case_result(info_of(case), finding, trace, strict=options.strict)
+
+
+def _combined(results: Sequence[CaseResult]) -> CaseResult:
+    """Return the result of several runs of a case; verdicts that differ make it INCONCLUSIVE."""
+    last = results[-1]
+    if len(results) == 1:
+        return last
+    verdicts = tuple(result.verdict for result in results)
+    if len(set(verdicts)) == 1:
+        return dataclasses.replace(last, runs=verdicts)
+    counts = ", ".join(f"{verdict} {verdicts.count(verdict)} times" for verdict in dict.fromkeys(verdicts))
+    return dataclasses.replace(
+        last, verdict=Verdict.INCONCLUSIVE, message=f"{counts} in {len(results)} runs; {last.message}", runs=verdicts
+    )
+
+
+def run_passive(
+    recording: Recording,
+    cases: Sequence[Case],
+    options: Options,
+    tell: Callable[[CaseResult], None] = lambda result: None,
+    *,
+    capture: str = "",
+    sha256: str = "",
+) -> Report:
+    """Judge a capture by the same cases; what was not exercised is INCONCLUSIVE.
+
+    Args:
+        recording: the capture.
+        cases: which.
+        options: how; what to do to a lens has no place here.
+        tell: called with each result.
+        capture: name of the file, for the report.
+        sha256: its hash, for the report.
+    """
+    trace = Trace(recording, options.catalogue)
+    results = []
+    for case in cases:
+        result = _passive_result(case, trace, options)
+        results.append(result)
+        tell(result)
+    return Report(
+        provenance=Provenance(
+            tool=version("m43proto"),
+            spec=SPEC_VERSION,
+            mode="passive",
+            lens=_lens_of(trace),
+            statement=options.statement,
+            seed=options.seed,
+            strict=options.strict,
+            command_line=options.command_line,
+            capture=capture,
+            capture_sha256=sha256,
+        ),
+        results=tuple(results),
+        clauses=tuple(clause_info(CLAUSES[clause]) for clause in judged_clauses(cases)),
+    )
+
+
+def _passive_result(case: Case, trace: Trace, options: Options) -> CaseResult:
+    if "provisional" in case.tags and options.catalogue.named("SetStabilisation") is None:
+        finding = Finding(case.title, "", 0, inapplicable="the provisional catalogue is not enabled")
+        return case_result(info_of(case), finding, None, strict=options.strict)
+    if not case.passive:
+        finding = nothing(case.title, "only a bench can tell")
+        return case_result(info_of(case), finding, None, strict=options.strict)
+    return judged(case, trace, Context(options.statement), options)
+
+
+def _lens_of(trace: Trace) -> dict[str, object]:
+    """Return the fields of the first identity in some traffic; empty where there is none."""
+    return next((dict(fields_of(event)) for event in trace.identities if isinstance(event.message, Identify)), {})

@@ -1,0 +1,535 @@
+"""What is done to a lens: named lists of operations, each the stimulus of one or more cases.
+
+No stimulus knows the lens beforehand: focus targets are relative to where the focus rests and how far it goes, as the
+lens told when it was asked (`Known`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from m43proto.encodings import F_NUMBER, f_number_of
+from m43proto.messages import (
+    BodyCapability,
+    Drive,
+    Identify,
+    Initialise,
+    InitialiseF0,
+    LinkCapability,
+    ReadC2F3,
+    ReadLensData,
+    SetFocusRing,
+    SetStabilisation,
+    StabilisationStatus,
+    Status,
+)
+from m43proto.session import DIALECTS
+from m43tools.conformance.operations import (
+    MS,
+    SECOND,
+    US,
+    Attention,
+    Broken,
+    ClockHold,
+    Cut,
+    Frame,
+    Operation,
+    Pace,
+    Pause,
+    PowerDown,
+    PowerUp,
+    Remove,
+    Settle,
+    Speak,
+    StrayClocks,
+    Transact,
+    Turn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from m43proto.schema import Message
+    from m43proto.session import Dialect
+
+__all__ = ["INTERVIEW", "REVIVAL", "SANITY", "STIMULI", "Known", "Soak", "Stimulus", "start_up"]
+
+FAR = 0x7FFF
+"""The target with which a body program scans to the far end (BELL@0b15280)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """How long the polling cases poll, each."""
+
+    duration_ns: int = 10 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a lens told of itself in the interview, as far as it did.
+
+    Attributes:
+        widest_av: its aperture at power-up, as a wire word.
+        rest: focus position at power-up.
+        far: focus position at the far end stop.
+        soak: how long polling lasts.
+    """
+
+    widest_av: int = 945
+    rest: int = 0
+    far: int = 400
+    soak: Soak = field(default_factory=Soak)
+
+    def focus(self, share: float) -> int:
+        """Return a position between where the focus rests (0) and the far end stop (1)."""
+        return round(self.rest + (self.far - self.rest) * share)
+
+    def aperture(self, steps: float) -> float:
+        """Return the f-number so many Av steps behind the widest aperture."""
+        return f_number_of(self.widest_av + round(256 * steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """A named list of operations.
+
+    Attributes:
+        name: its stable name.
+        doc: what it does.
+        operations: from what is known of the lens to the list.
+    """
+
+    name: str
+    doc: str
+    operations: Callable[[Known], list[Operation]]
+
+
+def _ask(message: Message, then_ns: int = MS) -> Transact:
+    return Transact(message.command, message.block, then_ns)
+
+
+def _set(f_number: float) -> Transact:
+    return _ask(Drive(aperture_operation="set", aperture_f=f_number))
+
+
+def _focus(target: int, operation: str = "move") -> Transact:
+    return _ask(Drive(focus_operation=operation, focus_target=target))
+
+
+POLL = Status.request()
+SET_UP = Drive(focus_operation="setup", aperture_operation="leave", aperture_f=1.0)
+LEAVE = Drive()
+
+
+def start_up(dialect: str = "E-PL1", *, hold: bool = True) -> list[Operation]:
+    """Return power-up, and the commands that start a lens."""
+    chosen: Dialect = DIALECTS[dialect]
+    found: list[Operation] = [PowerUp()]
+    for step in chosen.steps:
+        found.append(Transact(step.command, step.block))
+        if step.clock_hold and hold:
+            found.append(ClockHold())
+    return found
+
+
+SANITY: list[Operation] = [Pace("watchful"), Transact(POLL, then_ns=60 * MS), Transact(POLL)]
+"""What a lens that is in order answers behind any stimulus, at the second try at the latest."""
+
+REVIVAL: list[Operation] = [PowerDown(), *start_up(), Transact(POLL)]
+"""What is tried with a lens that is not in order any more."""
+
+BYE: list[Operation] = [PowerDown(50 * MS)]
+
+
+def _awake(*operations: Operation) -> list[Operation]:
+    return [*start_up(), *operations]
+
+
+def _tour(known: Known) -> list[Operation]:
+    """Start up as one body does, and do a little of everything."""
+    return [
+        *start_up("E-P1"),
+        *(Transact(Status.request(format=b"\x02")) for _ in range(3)),
+        Transact(Identify.request()),
+        Transact(LinkCapability.request()),
+        Transact(SetFocusRing.request(ring_direction="reverse")),
+        Transact(SetFocusRing.request(ring_direction="forward")),
+        _ask(SET_UP),
+        Settle(),
+        _set(f_number_of(1400)),
+        Settle(),
+        _focus(300),
+        Settle(),
+        _focus(100),
+        Settle(),
+        _focus(FAR, "scan"),
+        Settle(),
+        Transact(BodyCapability().command, bytes.fromhex("00d10002")),
+    ]
+
+
+def _apertures(known: Known) -> list[Operation]:
+    found = start_up()
+    for steps in (1, 2, 3, 4, 3, 2, 1, 0, 2.25, 0.75, 2.25, 3.5, 2.25):
+        found += [_set(known.aperture(steps)), Settle()]
+    return found
+
+
+def _focus_sweep(known: Known) -> list[Operation]:
+    found = start_up()
+    for share in (0.2, 0.4, 0.6, 0.8, 0.95, 0.7, 0.5, 0.3, 0.1, 0.5, 0.9, 0.5, 0.1, 0.5):
+        found += [_focus(known.focus(share)), Settle()]
+    return found
+
+
+def _many(operation: Operation, count: int) -> list[Operation]:
+    return [operation] * count
+
+
+def _many_of(commands: tuple[bytes, ...], count: int) -> list[Operation]:
+    return [Transact(command) for _ in range(count) for command in commands]
+
+
+def _polling(rate_hz: int) -> Callable[[Known], list[Operation]]:
+    def operations(known: Known) -> list[Operation]:
+        rest_ns = 1_000_000_000 // rate_hz - 3_800 * US
+        return _awake(
+            *(
+                operation
+                for _ in range(max(known.soak.duration_ns * rate_hz // 10**9, 3))
+                for operation in (Frame(), Transact(POLL, then_ns=rest_ns))
+            )
+        )
+
+    return operations
+
+
+def _patterns(known: Known) -> list[Operation]:
+    """Write blocks whose sums differ in every bit; drives that leave everything alone, so nothing moves."""
+    found = start_up()
+    for word in (0, 0x00FF, 0x7F01, -1, -256, 0x55AA, 0x0180):
+        found.append(_ask(Drive(focus_target=word & 0x7FFF if word >= 0 else word, unknown_7=b"\x00\x00")))
+    return [*found, Transact(BodyCapability().command, bytes.fromhex("00d10002"))]
+
+
+_RING = SetFocusRing.request(ring_direction="forward")
+_WRITE = LEAVE.command
+_BLOCK = (10).to_bytes(2, "little") + LEAVE.block
+
+_READ_NS = 1_200 * US
+"""Well within the block of a status: the command takes 0.3 ms, the block 1.6 ms."""
+
+_ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
+    ("tour", "starts up as the E-P1 does, and does a little of everything", _tour),
+    (
+        "goodbye",
+        "starts up as the E-PL1 does, polls, and switches off",
+        lambda known: [*start_up(), *_many(Transact(POLL), 3), PowerDown(), *start_up(hold=False), Transact(POLL)],
+    ),
+    (
+        "rewake",
+        "switches on and off five times",
+        lambda known: (
+            [
+                operation
+                for _ in range(5)
+                for operation in (PowerUp(), Transact(Initialise.request()), Transact(Identify.request()), PowerDown())
+            ]
+            + start_up()
+        ),
+    ),
+    (
+        "both forms",
+        "polls in both forms, in turn",
+        lambda known: _awake(Transact(POLL), *_many_of((Status.request(format=b"\x02"), POLL), 3)),
+    ),
+    ("patterns", "writes blocks whose sums differ in every bit", _patterns),
+    (
+        "blind",
+        "does not watch the acknowledges, as the public body program",
+        lambda known: [Pace("blind"), *start_up(), *_many(Transact(POLL), 5), _ask(LEAVE)],
+    ),
+    (
+        "half clock",
+        "clocks at 500 kHz",
+        lambda known: [Pace("500 kHz"), *start_up(), *_many(Transact(POLL), 5), _ask(LEAVE)],
+    ),
+    (
+        "stretched",
+        "keeps CLK low for 28 us in each bit",
+        lambda known: [*start_up(), Pace("stretched"), *_many(Transact(POLL), 2), _ask(LEAVE)],
+    ),
+    (
+        "slow hand",
+        "takes milliseconds for each step of the handshake",
+        lambda known: [*start_up(), Pace("slow hand"), Transact(POLL), _ask(LEAVE)],
+    ),
+    (
+        "block at once",
+        "begins a block 1 us behind the sum of the command",
+        lambda known: [*start_up(), Pace("at once"), *_many(_ask(LEAVE), 3)],
+    ),
+    (
+        "block late",
+        "begins a block 5 ms behind the sum of the command",
+        lambda known: [*start_up(), Pace("late block"), *_many(_ask(LEAVE), 3)],
+    ),
+    (
+        "exposure",
+        "holds CLK low for 5 ms between polls, as around an exposure",
+        lambda known: _awake(Transact(POLL), ClockHold(5 * MS), Transact(POLL), ClockHold(50 * MS), Transact(POLL)),
+    ),
+    (
+        "stray clocks",
+        "pulses CLK while BODY_ACK is low",
+        lambda known: _awake(Transact(POLL), StrayClocks(1), Transact(POLL), StrayClocks(11), Transact(POLL)),
+    ),
+    (
+        "attention",
+        "asks for attention and says nothing",
+        lambda known: _awake(*(operation for _ in range(3) for operation in (Attention(), Transact(POLL)))),
+    ),
+    *(
+        (
+            f"short command {count}",
+            f"hands over behind {count} bytes of a command",
+            lambda known, count=count: _awake(Speak((POLL[:count],), 0), Transact(POLL), Transact(POLL)),
+        )
+        for count in (1, 2, 3)
+    ),
+    (
+        "long command",
+        "clocks five bytes of a command",
+        lambda known: _awake(Speak((_RING + b"\x00",), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "seven clocks",
+        "drops BODY_ACK behind seven clocks of a byte",
+        lambda known: _awake(Broken(b"", 7), *_many(Transact(POLL), 2), Broken(POLL[:2], 7), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "one clock",
+        "drops BODY_ACK behind one clock of the last byte",
+        lambda known: _awake(Broken(POLL[:3], 1), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "unknown shape",
+        "says a command whose first nibble nobody knows",
+        lambda known: _awake(*(one for nibble in (0x10, 0x30, 0xF0) for one in _unknown_shape(nibble))),
+    ),
+    (
+        "unknown read",
+        "reads what no source knows",
+        lambda known: _awake(Transact(bytes.fromhex("c1ee0000")), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "unknown set",
+        "sets what no source knows",
+        lambda known: _awake(Transact(bytes.fromhex("a0ee0000")), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "unknown completion",
+        "completes what no source knows",
+        lambda known: _awake(Transact(bytes.fromhex("b0ee0000")), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "unknown write",
+        "writes what no source knows",
+        lambda known: _awake(Transact(bytes.fromhex("60ee0000"), bytes(4)), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "block too short",
+        "hands over before a block is as long as its length word says",
+        lambda known: _awake(Speak((_WRITE, _BLOCK[:-3]), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "other sized drive",
+        "writes a drive with a block of another size",
+        lambda known: _awake(Transact(_WRITE, bytes(4)), Transact(_WRITE, bytes(40)), *_many(Transact(POLL), 2)),
+    ),
+    (
+        "deaf",
+        "never takes the sum of a command, then switches off and on",
+        lambda known: _awake(Speak((POLL,), 0), Pause(60 * MS), *REVIVAL),
+    ),
+    (
+        "cut in command",
+        "drops SLEEP in the middle of a command",
+        lambda known: _awake(Cut(POLL, 45 * US), *REVIVAL),
+    ),
+    (
+        "cut in block",
+        "drops SLEEP in the middle of a block that the lens sends",
+        lambda known: _awake(Cut(POLL, _READ_NS), *REVIVAL),
+    ),
+    (
+        "cut in write",
+        "drops SLEEP in the middle of a block that the body writes",
+        lambda known: _awake(Cut(LEAVE.command, 500 * US, LEAVE.block), *REVIVAL),
+    ),
+    (
+        "cut while busy",
+        "drops SLEEP while the lens is busy",
+        lambda known: [PowerUp(), Cut(Initialise.request(), 700 * US), *REVIVAL],
+    ),
+    (
+        "cut in drive",
+        "drops SLEEP while the focus moves",
+        lambda known: _awake(_focus(known.focus(0.9)), Cut(POLL, _READ_NS), *REVIVAL),
+    ),
+    (
+        "removed",
+        "takes the lens off in the middle of a block, and puts it on again",
+        lambda known: _awake(Remove(POLL, _READ_NS), *start_up(), Transact(POLL)),
+    ),
+    ("poll at 30 Hz", "polls 30 times a second", _polling(30)),
+    ("poll at 60 Hz", "polls 60 times a second", _polling(60)),
+    ("poll at 120 Hz", "polls 120 times a second", _polling(120)),
+    (
+        "pauses",
+        "leaves a lens alone for seconds, and then has no pause at all",
+        lambda known: _awake(
+            Transact(POLL), Pause(2 * SECOND), Transact(POLL), *_many(Transact(POLL, then_ns=10 * US), 10)
+        ),
+    ),
+    (
+        "first F0",
+        "begins with B0 F0, as another source shows",
+        lambda known: [PowerUp(), Transact(InitialiseF0.request()), *start_up()[1:], Transact(POLL)],
+    ),
+    (
+        "lens data",
+        "reads the long block of lens data, twice",
+        lambda known: _awake(Transact(ReadLensData.request()), Transact(ReadLensData.request()), Transact(POLL)),
+    ),
+    (
+        "C2 F3",
+        "reads what C2 F3 gives",
+        lambda known: _awake(Transact(ReadC2F3.request()), Transact(POLL)),
+    ),
+    ("apertures", "sets apertures over the range, up and down", _apertures),
+    (
+        "aperture ends",
+        "sets apertures beyond both ends of the range",
+        lambda known: _awake(_set(f_number_of(0)), Settle(), _set(64.0), Settle(), _set(known.aperture(1)), Settle()),
+    ),
+    ("focus sweep", "moves the focus over its range, up and down", _focus_sweep),
+    (
+        "far end",
+        "scans to the far end stop, three times",
+        lambda known: _awake(
+            *(one for _ in range(3) for one in (_focus(FAR, "scan"), Settle(), _focus(known.focus(0.5)), Settle()))
+        ),
+    ),
+    (
+        "near end",
+        "drives the focus beyond its near end stop",
+        lambda known: _awake(
+            *(one for _ in range(2) for one in (_focus(-0x7FFF), Settle(), _focus(known.focus(0.5)), Settle()))
+        ),
+    ),
+    (
+        "same target",
+        "drives to where the focus stands already",
+        lambda known: _awake(_focus(known.focus(0.5)), Settle(), _focus(known.focus(0.5)), Settle()),
+    ),
+    (
+        "new target",
+        "gives another target while the focus moves",
+        lambda known: _awake(
+            _focus(known.focus(0.9)), Pause(40 * MS), Transact(POLL), _focus(known.focus(0.2)), Settle()
+        ),
+    ),
+    (
+        "leave alone",
+        "sends drives that leave focus, aperture or both alone",
+        lambda known: _awake(
+            _set(known.aperture(2)),
+            Settle(),
+            _focus(known.focus(0.4)),
+            Settle(),
+            _ask(Drive(aperture_f=known.aperture(1), focus_target=known.focus(0.6))),
+            Settle(),
+            _ask(SET_UP),
+            Settle(),
+            _set(known.aperture(1)),
+            Settle(),
+        ),
+    ),
+    (
+        "both at once",
+        "drives focus and aperture in one command",
+        lambda known: _awake(
+            _ask(
+                Drive(
+                    focus_operation="move",
+                    aperture_operation="set",
+                    aperture_f=known.aperture(2),
+                    focus_target=known.focus(0.6),
+                )
+            ),
+            Settle(),
+        ),
+    ),
+    (
+        "focus ring",
+        "turns the focus ring, forward and then reversed",
+        lambda known: _awake(
+            _focus(known.focus(0.5)),
+            Settle(),
+            Turn("focus", 40),
+            Settle(),
+            Transact(SetFocusRing.request(ring_direction="reverse")),
+            Turn("focus", 40),
+            Settle(),
+            Turn("focus", -40),
+            Settle(),
+        ),
+    ),
+    (
+        "zoom ring",
+        "turns the zoom ring to and fro while it polls",
+        lambda known: _awake(
+            _set(known.aperture(2)),
+            Settle(),
+            *(one for step in (5, 12, 20, 31, 18, 6, 0) for one in (Turn("zoom", step), Transact(POLL), Settle())),
+        ),
+    ),
+    (
+        "stabilisation",
+        "sets the stabiliser by the placeholders, and reads what it does",
+        lambda known: _awake(
+            Transact(StabilisationStatus.request()),
+            _ask(SetStabilisation(mode="all-axes", corrector="lens", focal_length_mm=20.0)),
+            Pause(SECOND),
+            Transact(StabilisationStatus.request()),
+            _ask(SetStabilisation(mode="off", corrector="lens", focal_length_mm=20.0)),
+            Pause(SECOND),
+            Transact(StabilisationStatus.request()),
+        ),
+    ),
+)
+
+
+def _unknown_shape(nibble: int) -> list[Operation]:
+    return [Speak((bytes([nibble, 0x80, 0, 0]),), 1), Transact(POLL), Transact(POLL)]
+
+
+STIMULI: dict[str, Stimulus] = {name: Stimulus(name, doc, operations) for name, doc, operations in _ROWS}
+"""Every stimulus by its name."""
+
+INTERVIEW = STIMULI["tour"]
+"""The stimulus that comes first: what a lens tells in it, the others build on."""
+
+
+def known_from(widest_f: float | None, rest: int | None, far: int | None, soak: Soak) -> Known:
+    """Return what a lens told in the interview; where it did not, usual figures."""
+    usual = Known()
+    return Known(
+        usual.widest_av if widest_f is None else F_NUMBER.encode(widest_f),
+        usual.rest if rest is None else rest,
+        usual.far if far is None else far,
+        soak,
+    )
