@@ -131,7 +131,7 @@ class BentPins(PinLens):
     _fell_ns = 0
     _held = False
     _spoilt = False
-    _shutters = (-SECOND, -SECOND)
+    _shutters = (-2 * SECOND, -SECOND)
     _ended_ns = 0
     _lines = 0
 

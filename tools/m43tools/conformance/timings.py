@@ -16,6 +16,9 @@ __all__ = ["DELAYS", "Span", "spans_of"]
 _CLK, _DATA, _BODY_ACK = Line.CLK.mask, Line.DATA.mask, Line.BODY_ACK.mask
 _LENS_ACK, _SLEEP = Line.LENS_ACK.mask, Line.SLEEP.mask
 
+_GIVEN_UP_NS = 20_000_000
+"""LENS_ACK that falls together with BODY_ACK is what the body waited for, unless it had waited longer than this."""
+
 DELAYS = {
     "wake": "BODY_ACK rises behind SLEEP to LENS_ACK rises for the wake pulse",
     "wake pulse": "LENS_ACK high for the wake pulse",
@@ -86,7 +89,7 @@ class _Reader:
         if changed & levels & _CLK and levels & _BODY_ACK:
             self._clock(t_ns)
         if changed & ~levels & _BODY_ACK:
-            if changed & ~levels & _LENS_ACK and not self.by_lens:
+            if changed & ~levels & _LENS_ACK and not self.by_lens and t_ns - self.rise_ns < _GIVEN_UP_NS:
                 self._lens_falls(t_ns, levels | _BODY_ACK)
                 changed, before = changed & ~_LENS_ACK, before & ~_LENS_ACK
             self._body_falls(t_ns, before)

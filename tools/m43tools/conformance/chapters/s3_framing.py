@@ -134,7 +134,7 @@ def _unknown(command: str) -> Callable[[Trace, Context], Finding]:
         asked = [
             one for one in trace.messages if one.kind is None and one.transaction.command.hex().startswith(command)
         ]
-        broken = [one for one in asked if not ended(one.transaction)]
+        broken = [one for one in asked if not (one.transaction.complete or announces_too_much(one.transaction))]
         if broken:
             return every(broken, lambda one: "it broke off", "C3.3-4", expected, what="unknown commands")
         return recovered(trace, asked, "C3.3-4", expected)

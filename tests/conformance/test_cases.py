@@ -1,0 +1,224 @@
+"""The clauses, the cases and their registry hold together, and every case can fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from m43drivers.simulator.faults import FAULTS, faults_named
+from m43drivers.simulator.profiles import PROFILES
+from m43proto.evidence import cited_sources
+from m43proto.messages import PROVISIONAL, PUBLIC
+from m43tools.conform import recording_of
+from m43tools.conformance.bench import SimBench
+from m43tools.conformance.cases import CASES, cases_of, info_of, registered, selected
+from m43tools.conformance.clauses import CLAUSES, Level
+from m43tools.conformance.deviations import DeviationError, excused, read_deviations
+from m43tools.conformance.judging import Breach, Finding, case_result, verdict_of
+from m43tools.conformance.model import measured, to_json
+from m43tools.conformance.mutants import MUTANTS
+from m43tools.conformance.runner import Options, run_live, run_passive
+from m43tools.conformance.selftest import FAULT_CASES, kill_matrix, verdicts_on
+from m43tools.conformance.stimuli import STIMULI
+from m43tools.conformance.verdicts import Verdict, exit_code, worst
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "captures"
+OLYMPUS = PROFILES["olympus-14-42"]
+
+AVALANCHE = 8
+"""How many cases may FAIL for one fault."""
+
+
+def test_every_clause_has_a_case_or_a_reason() -> None:
+    for clause in CLAUSES.values():
+        assert bool(cases_of(clause.id)) != bool(clause.uncased), clause.id
+        assert cited_sources(clause.source)
+        assert clause.text.endswith(".")
+
+
+def test_every_case_cites_clauses_that_exist() -> None:
+    assert len(CASES) >= 80
+    for case in CASES.values():
+        assert case.clauses
+        assert set(case.clauses) <= set(CLAUSES)
+        assert re.fullmatch(r"[A-Z]{3}-\d{3}", case.id)
+        assert STIMULI[case.stimulus.name] is case.stimulus
+
+
+def test_no_case_is_renumbered_and_no_id_used_again() -> None:
+    known = registered()
+    assert {case.id: case.title for case in CASES.values()} == {
+        identity: title for identity, title in known.items() if not title.startswith("GONE")
+    }
+    text = (ROOT / "tools/m43tools/conformance/registry.txt").read_text(encoding="utf-8")
+    rows = [line.split(" ")[0] for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(rows) == len(set(rows)) == len(known)
+
+
+def test_every_fault_and_mutant_has_its_cases() -> None:
+    assert set(FAULT_CASES) == set(FAULTS)
+    assert len(MUTANTS) >= 40
+    meant = {case for mutant in MUTANTS.values() for case in mutant.meant}
+    meant |= {case for cases in FAULT_CASES.values() for case in cases}
+    assert meant == set(CASES), set(CASES) ^ meant
+
+
+@pytest.mark.parametrize("name", [*FAULTS, *MUTANTS])
+def test_a_broken_lens_is_found_by_the_cases_written_for_it(name: str) -> None:
+    matrix = kill_matrix([name], quick=True)
+    assert matrix.survivors == {}
+    if name in FAULTS:
+        assert {matrix.red[name][case] for case in FAULT_CASES[name]} == {Verdict.FAIL}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_good_lens_passes_without_a_warning(name: str) -> None:
+    report = verdicts_on(SimBench(PROFILES[name], catalogue=PUBLIC | PROVISIONAL))
+    found = {one.case.id: (one.verdict, one.message) for one in report.results}
+    good = (Verdict.PASS, Verdict.NOT_APPLICABLE)
+    assert {case: what for case, what in found.items() if what[0] not in good} == {}
+    assert not report.lost
+    assert len(found) == len(CASES)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_makes_no_avalanche(name: str) -> None:
+    wanted = [case for case in CASES.values() if case.stimulus.name in ("tour", "blind", "patterns", "focus sweep")]
+    report = run_live(SimBench(OLYMPUS, faults_named([name])), wanted, Options())
+    failed = [one.case.id for one in report.results if one.verdict is Verdict.FAIL]
+    assert 1 <= len(failed) <= AVALANCHE or name == "aperture_stuck", failed
+    assert not any(one.verdict is Verdict.ERROR for one in report.results)
+
+
+def test_the_same_run_gives_the_same_report() -> None:
+    cases = selected(["FRM-00*", "timing"])
+    first, again = (to_json(run_live(SimBench(OLYMPUS), cases, Options(seed=7))) for _ in range(2))
+    assert json.dumps(first) == json.dumps(again)
+    assert first["totals"]["PASS"] == len(cases)
+
+
+def test_a_lens_that_is_lost_ends_the_run() -> None:
+    report = run_live(SimBench(OLYMPUS, faults_named(["yanked"])), selected(["LNK-016", "FRM-015"]), Options())
+    assert report.lost
+    assert [one.verdict for one in report.results] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
+    assert report.results[1].observed == "the lens was lost in tour"
+
+
+# passively
+
+
+def passive(path: Path) -> dict[str, tuple[Verdict, tuple[str, ...]]]:
+    report = run_passive(recording_of(path), list(CASES.values()), Options())
+    return {one.case.id: (one.verdict, one.breached) for one in report.results}
+
+
+def test_the_public_capture_has_no_fail_and_tells_what_it_cannot() -> None:
+    found = passive(ROOT / "captures/bell-fakebody__lens-model__power-up/capture.sr")
+    verdicts = {verdict for verdict, _ in found.values()}
+    assert Verdict.FAIL not in verdicts
+    assert Verdict.ERROR not in verdicts
+    assert found["FRM-001"][0] is Verdict.PASS
+    assert found["FRM-015"][0] is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the captures beside the repository are not here")
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        ("A0-tiny-powerup-3frames", {}),
+        ("B1-fakelens-vs-bodymodel-EP1", {}),
+        ("D1a-corrupt-command-checksum", {"FRM-001": ("C3.2-1",)}),
+    ],
+)
+def test_the_captures_beside_the_repository(name: str, failed: dict[str, tuple[str, ...]]) -> None:
+    found = passive(SHARED / f"{name}.vcd")
+    assert {case: breached for case, (verdict, breached) in found.items() if verdict is Verdict.FAIL} == failed
+
+
+# verdicts
+
+
+def test_levels_make_fail_or_warn() -> None:
+    must = next(clause.id for clause in CLAUSES.values() if clause.level is Level.MUST)
+    weak = next(clause.id for clause in CLAUSES.values() if clause.level is Level.OBSERVED)
+    breached = Finding("a", "b", 1, (Breach(weak, 0, 1, "c"),))
+    assert verdict_of(breached, strict=False) is Verdict.WARN
+    assert verdict_of(breached, strict=True) is Verdict.FAIL
+    assert verdict_of(Finding("a", "b", 1, (Breach(must, 0, 1, "c"),)), strict=False) is Verdict.FAIL
+    assert verdict_of(Finding("a", "b", 0), strict=True) is Verdict.INCONCLUSIVE
+    assert verdict_of(Finding("a", "b", 1), strict=False) is Verdict.PASS
+    assert verdict_of(Finding("a", "b", 1, measures_only=True), strict=False) is Verdict.INFO
+    assert verdict_of(Finding("a", "b", 0, inapplicable="why"), strict=False) is Verdict.NOT_APPLICABLE
+    thin = Finding("a", "b", 1, measurements=(measured("x", "ns", [97], high=100),))
+    assert verdict_of(thin, strict=False) is Verdict.WARN
+
+
+def test_measurements_tell_limits_and_margins() -> None:
+    found = measured("x", "ns", [1, 2, 90], high=100)
+    assert (found.minimum, found.median, found.p99, found.maximum, found.margin_percent) == (1, 2, 90, 90, 10.0)
+    assert found.kept
+    assert not measured("x", "ns", [101], high=100).kept
+    assert measured("x", "ns", [15, 30], low=10, high=100).margin_percent == 50.0
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "lost", "code"),
+    [
+        ([Verdict.PASS, Verdict.WARN, Verdict.NOT_APPLICABLE], False, 0),
+        ([Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE], False, 1),
+        ([], False, 2),
+        ([Verdict.INCONCLUSIVE], False, 3),
+        ([Verdict.ERROR], False, 3),
+        ([Verdict.FAIL], True, 4),
+    ],
+)
+def test_exit_codes(verdicts: list[Verdict], lost: bool, code: int) -> None:
+    assert exit_code(verdicts, lost=lost) == code
+
+
+def test_the_gravest_verdict() -> None:
+    assert worst([Verdict.PASS, Verdict.FAIL, Verdict.WARN]) is Verdict.FAIL
+    assert worst([]) is Verdict.INFO
+
+
+# known deviations
+
+DEVIATION = '[[deviation]]\nid = "FRM-001"\nmessage = "sum"\nreason = "old"\nuntil = 2030-01-01\n'
+
+
+def test_a_known_deviation_excuses_a_fail_and_only_that(tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(DEVIATION)
+    known = read_deviations(path)
+    finding = Finding("the sum", "a wrong sum", 1, (Breach("C3.2-1", 0, 1, "a wrong sum"),))
+    result = case_result(info_of(CASES["FRM-001"]), finding, None, strict=False)
+    early, late = date(2029, 1, 1), date(2031, 1, 1)
+    assert excused(result, known, early).verdict is Verdict.WARN
+    assert excused(result, known, early).deviation == "old"
+    assert excused(result, known, late).verdict is Verdict.FAIL
+    assert excused(dataclasses.replace(result, message="other"), known, early).verdict is Verdict.FAIL
+    assert excused(dataclasses.replace(result, verdict=Verdict.PASS), known, early).verdict is Verdict.ERROR
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[", "no TOML"),
+        ("[other]", "one table"),
+        ('[[deviation]]\nid = "FRM-001"', "has the keys id, message, reason, until"),
+        (DEVIATION.replace("FRM-001", "FRM-999"), "there is no case FRM-999"),
+        (DEVIATION + DEVIATION, "stands there twice"),
+        (DEVIATION.replace("2030-01-01", '"soon"'), "until is a date"),
+    ],
+)
+def test_a_file_of_deviations_that_is_wrong_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(text)
+    with pytest.raises(DeviationError, match=complaint):
+        read_deviations(path)

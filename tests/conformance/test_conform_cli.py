@@ -1,0 +1,77 @@
+"""``m43 conform`` on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from m43tools.cli import main
+from m43tools.conformance.cases import CASES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LENS = "sim:olympus-14-42"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--lens", LENS, "FRM-001", "LNK-0*"], 0),
+        (["--lens", f"{LENS}?fault=wrong_command_sum", "FRM-001"], 1),
+        (["--lens", f"{LENS}?fault=late_ack", "LNK-010"], 0),
+        (["--lens", f"{LENS}?fault=late_ack", "LNK-010", "--strict"], 1),
+        (["--lens", f"{LENS}?fault=length_off_by_one", "IDN-001"], 3),
+        (["--lens", f"{LENS}?fault=yanked", "FRM-001"], 4),
+        (["--lens", LENS, "nothing"], 2),
+        (["FRM-001"], 2),
+        (["--lens", LENS, "--capture", "x.vcd"], 2),
+        (["--lens", "serial:/dev/null"], 2),
+        (["--lens", "sim:olympus-14-42?speed=1"], 2),
+        (["--lens", "sim:olympus-14-42?timing=none"], 2),
+        (["--capture", "missing.vcd"], 2),
+        (["--list", "C3.2-1"], 0),
+        (["--list", "sums", "--skip", "FRM-002"], 0),
+    ],
+)
+def test_exit_codes(words: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform", *words]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_list_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform", "--list"]) == 0
+    *rows, chapters, total = capsys.readouterr().out.splitlines()
+    assert len(rows) == len(CASES)
+    assert total == f"{len(CASES)} of {len(CASES)} cases"
+    assert "s3_framing" in chapters
+
+
+def test_a_statement_is_written_edited_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lens.toml"
+    assert main(["conform", "statement", "--lens", LENS, "-o", str(path)]) == 0
+    run = ["conform", "--lens", LENS, "--statement", str(path), "IDN-010"]
+    assert main(run) == 0
+    path.write_text(path.read_text().replace("1.101", "1.102"))
+    assert main(run) == 1
+    assert "[identity] firmware: declared '1.102', found '1.101'" in capsys.readouterr().out
+    path.write_text("[identity]\nmakers = 1\n")
+    assert main(run) == 2
+    assert "[identity] has no key makers" in capsys.readouterr().err
+
+
+def test_repeat_and_shuffle_tell_their_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["conform", "--lens", LENS, "sums", "--repeat", "2", "--shuffle", "--seed", "5"]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert main(words) == 0
+    assert capsys.readouterr().out == first
+    assert "seed 5" in first
+
+
+def test_the_selftest_names_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform", "selftest", "--quick", "--only", "status_byte_1"]) == 0
+    out = capsys.readouterr().out
+    assert "*FRM-008" in out
+    assert "1 of 1 broken lenses" in out
