@@ -31,7 +31,7 @@ from m43proto.exchange import transfers_of
 from m43proto.messages import Identify, Initialise, Status
 from m43proto.shapes import Shape
 from tests.transports.fakebridge import FakeBridge
-from tests.transports.support import Latency, Terminal, descriptors
+from tests.transports.support import Latency, Terminal, descriptors, of_times
 from tests.transports.test_bridge import numbered, said_of, turns
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def tasks() -> int:
 # a bridge that hangs
 
 
+@of_times
 async def test_a_bridge_that_stops_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call that waits ends within its limit, and nobody else on the loop notices anything."""
     short = {
@@ -147,6 +148,7 @@ async def test_a_bridge_that_stops_reading(monkeypatch: pytest.MonkeyPatch) -> N
         assert tasks() == 1
 
 
+@of_times
 async def test_a_bridge_that_floods_leaves_the_loop_to_others() -> None:
     with Terminal() as terminal:
         plugged = Plugged(terminal)
@@ -327,6 +329,7 @@ async def _use(transport: Transport) -> None:
             await transport.transact(tuple(transfers_of(b"\xc1\x80\x01\x06", Shape.READ)))
 
 
+@of_times
 async def test_a_process_that_stops_reading(where: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(requests.LIMITS, Transact, dataclasses.replace(requests.LIMITS[Transact], answer_s=0.2))
     monkeypatch.setitem(requests.LIMITS, Stop, dataclasses.replace(requests.LIMITS[Stop], answer_s=0.1, tries=1))

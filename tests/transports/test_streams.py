@@ -19,7 +19,7 @@ from m43drivers.streams.base import MOST_UNSENT, StreamFullError
 from m43drivers.streams.serialport import open_serial
 from m43drivers.streams.tcp import open_tcp
 from m43drivers.transport import TransportError, TransportLostError, TransportTimeoutError
-from tests.transports.support import Ear, Latency, Terminal, descriptors
+from tests.transports.support import Ear, Latency, Terminal, descriptors, of_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +74,7 @@ async def test_long_writes_go_in_parts_and_in_order(threads: bool) -> None:
         stream.abort()
 
 
+@of_times
 async def test_a_peer_that_reads_nothing_costs_nothing() -> None:
     """The bar that stock pyserial misses: with it, the loop spins for ever in the first write that does not fit."""
     with Terminal() as terminal:
@@ -94,6 +95,7 @@ async def test_a_peer_that_reads_nothing_costs_nothing() -> None:
     assert latency.worst_s < 0.02
 
 
+@of_times
 async def test_threads_keep_the_loop_free_of_a_peer_that_reads_nothing() -> None:
     with Terminal() as terminal:
         async with Latency() as latency:
@@ -249,6 +251,7 @@ def write_often(stream: ByteStream, count: int) -> None:
         stream.write(LONG)
 
 
+@of_times
 async def test_a_connection_that_nobody_reads() -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         async with Latency() as latency:
