@@ -431,13 +431,21 @@ def test_a_number_comes_back_when_no_late_answer_can() -> None:
 
 
 def test_the_answer_to_a_request_sent_twice_comes_twice() -> None:
+    """The second finds nobody either, even when the same is asked again as soon as the numbers come round."""
+
     async def main() -> None:
         async with Bench() as bench:
-            bench.bridge.slow[Power] = [LIMITS[Power].answer_s + 0.0001]
+            limit_s = LIMITS[Power].answer_s
+            bench.bridge.slow[Power] = [limit_s + 0.0005, 0.4, 0.9 * limit_s]
             assert await bench.transport.power(on=True)
-            for number in range(600):
+            for number in range(254):
                 asked = numbered(number)
                 assert (await bench.transport.transact(asked)).said == said_of(asked)
+            began = now()
+            assert await bench.transport.power(on=False) is False
+            assert now() - began == near(0.9 * limit_s)
+            assert bench.transport._requests is not None
+            assert bench.transport._requests.stray == 1
 
     run(main())
 

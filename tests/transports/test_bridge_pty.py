@@ -301,7 +301,8 @@ async def test_frames_of_a_bridge(where: list[str]) -> None:
         told = len(signs)
         times = [sign.outcome.start_ns for sign in signs if isinstance(sign, Polled)]
         assert times == sorted(times)
-        assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(10_000_000, rel=0.2)
+        # Never quicker than asked; a busy machine may make the simulated bridge slower.
+        assert (times[-1] - times[0]) / (len(times) - 1) > 9_900_000
         assert (await transport.transact(turns())).broke_off is None
         assert len([one for one in signs[told:] if isinstance(one, Polled)]) == 0
         counters = next(sign.counters for sign in reversed(signs) if isinstance(sign, Heartbeat))
