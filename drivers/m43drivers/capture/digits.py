@@ -56,7 +56,7 @@ class Window:
 
     def words(self, at: Positions) -> Words:
         """Give the eight characters from each position on, the first in the lowest byte."""
-        return self._words.take(at)
+        return self._words[at]
 
     def tails(self, ends: Positions, lengths: Positions) -> Words:
         """Give the characters before each end, at most eight of them, as the highest bytes of words of zeros."""
