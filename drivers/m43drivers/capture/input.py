@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Input", "Readable", "pieces"]
 
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
