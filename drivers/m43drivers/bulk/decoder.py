@@ -49,7 +49,7 @@ class AckedDecoder:
         self._tick_ns = tick_ns
         self._longest_low = int((REST_NS - 1) / tick_ns)
         self._loose = True
-        self._before = 0
+        self._before: int | None = None
         self._ticks = np.empty(0, np.int64)
         self._levels = np.empty(0, np.uint8)
         self._shutter: int | None = None
@@ -62,6 +62,10 @@ class AckedDecoder:
             ticks: when.
             levels: the levels from then on, a bit per line in the order of `LINES`.
         """
+        if self._before is None:
+            if not len(ticks):
+                return
+            self._before = int(levels[0])
         rows = Rows(np.concatenate([self._ticks, ticks]), np.concatenate([self._levels, levels]), self._before)
         frame = FrameLines(rows, self._shutter)
         row = 0
@@ -73,7 +77,7 @@ class AckedDecoder:
 
     def finish(self, end_ns: int) -> Iterator[Found]:
         """Take the end of the capture; yield what was still open."""
-        rows = Rows(self._ticks, self._levels, self._before)
+        rows = Rows(self._ticks, self._levels, self._before or 0)
         if not self._loose:
             self._hand_over(rows, FrameLines(rows, self._shutter), 0)
         yield from self._feed(rows, 0, len(rows) + 1)
