@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,10 +24,22 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.pins import Line
 
-__all__ = ["MOST_CARRIED", "AckedDecoder", "Found"]
+__all__ = ["MOST_CARRIED", "AckedDecoder", "End", "Found"]
 
-Found: TypeAlias = Stretch | list[Event]
-"""What a decoder gives: a regular stretch, or the events of an irregular one."""
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a capture, behind all that was found.
+
+    Attributes:
+        t_ns: its length.
+    """
+
+    t_ns: int
+
+
+Found: TypeAlias = Stretch | list[Event] | End
+"""What a decoder gives: a regular stretch, or the events of an irregular one, and last the end."""
 
 MOST_CARRIED = 1 << 17
 """Rows that wait at most for the rest of their transaction; what is longer goes through the engine."""
@@ -83,6 +96,7 @@ class AckedDecoder:
         yield from self._feed(rows, 0, len(rows) + 1)
         self._connection.receive_end(end_ns)
         yield from self._told()
+        yield End(end_ns)
 
     def _walk(self, rows: Rows, frame: FrameLines, row: int) -> Generator[Found, None, int]:
         """Decode rows from a moment on at which nothing is open; return the first that must wait for more."""

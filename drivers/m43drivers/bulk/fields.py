@@ -20,7 +20,7 @@ from m43proto.shapes import COMMAND_SIZE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m43proto.schema import Field, MessageSpec
+    from m43proto.schema import Field, Message
 
 __all__ = ["Column", "columns_of"]
 
@@ -28,7 +28,7 @@ _ARGUMENTS_AT = 2
 _ARGUMENTS_SIZE = COMMAND_SIZE - _ARGUMENTS_AT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One field in the bytes of whole transactions of one size.
 
@@ -72,16 +72,17 @@ _PROBE = b"\0probe\0"
 
 
 @lru_cache(maxsize=256)
-def columns_of(spec: MessageSpec, size: int) -> tuple[Column, ...] | None:
+def columns_of(kind: type[Message], size: int) -> tuple[Column, ...] | None:
     """Return the columns of a message in whole transactions without a status byte.
 
     Args:
-        spec: the declaration.
+        kind: the message.
         size: bytes of data in the block.
 
     Returns:
         the columns, or None where the block has not the size that the declaration states.
     """
+    spec = kind.spec
     if spec.size not in (None, _ARGUMENTS_SIZE + size):
         return None
     found = [_column(field, size) for field in spec.fields]

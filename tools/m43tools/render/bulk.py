@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from m43proto.events import Event
     from m43proto.schema import Message
 
-__all__ = ["Form", "Shown", "Slot", "StretchRenderer", "everything"]
+__all__ = ["Form", "Shown", "Slot", "StretchRenderer", "everything", "in_order"]
 
 MOST_TEXTS = 1 << 16
 """Texts of values that are kept at most, per field."""
@@ -53,6 +53,20 @@ class Shown:
     transactions: NDArray[np.int64]
     pins: NDArray[np.int64]
     octets: NDArray[np.int64]
+
+
+def in_order(shown: Shown, transactions: list[str], pins: list[str]) -> list[str]:
+    """Merge the lines of the transactions and of the pin events that are shown, in the order in which they ended."""
+    if not pins:
+        return transactions
+    stretch = shown.stretch
+    before = np.searchsorted(stretch.lasts, stretch.pins.before_byte[shown.pins], "right")
+    is_pin = np.zeros(len(transactions) + len(pins), bool)
+    is_pin[np.searchsorted(shown.transactions, before) + np.arange(len(pins))] = True
+    merged = np.empty(len(is_pin), object)
+    merged[is_pin] = pins
+    merged[~is_pin] = transactions
+    return merged.tolist()
 
 
 def everything(stretch: Stretch) -> Shown:
@@ -122,19 +136,7 @@ class StretchRenderer:
         """Return the lines of what is shown, in the order in which what they tell ended."""
         if self._layer == "bytes":
             return self._octets(shown)
-        lines = self._transactions(shown)
-        if not shown.pins.size:
-            return lines
-        pins = self._pins(shown)
-        stretch = shown.stretch
-        before = np.searchsorted(stretch.lasts, stretch.pins.before_byte[shown.pins], "right")
-        places = np.searchsorted(shown.transactions, before) + np.arange(len(pins))
-        merged = np.empty(len(lines) + len(pins), object)
-        is_pin = np.zeros(len(merged), bool)
-        is_pin[places] = True
-        merged[is_pin] = pins
-        merged[~is_pin] = lines
-        return merged.tolist()
+        return in_order(shown, self._transactions(shown), self._pins(shown))
 
     def _octets(self, shown: Shown) -> list[str]:
         stretch, some = shown.stretch, shown.octets
@@ -221,7 +223,7 @@ class StretchRenderer:
         """Return the fields of a message as slots, or None where construct has to read it."""
         if kind is None:
             return {"rest": Slot([text[_HEX_BEFORE_DATA:-2] for text in texts], is_hex=True)} if size else {}
-        columns = columns_of(kind.spec, size)
+        columns = columns_of(kind, size)
         if columns is None or {column.field.name for column in columns} >= IDENTITY:
             return None
         return {column.field.name: self._slot(column, rows, texts) for column in columns}
