@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from m43drivers.capture import dsview, logic1, ols, raw, saleae_binary, saleae_csv, saleae_session, sigrok, vcd
 from m43drivers.capture.archive import Archive
-from m43drivers.capture.collecting import collected, streamed
+from m43drivers.capture.collecting import collected
 from m43drivers.capture.common import Options, shown
 from m43drivers.capture.input import Input
 from m43drivers.capture.merge import merged_changes
@@ -101,13 +101,15 @@ def _one(opened: Callable[[Input, Options], CaptureStream]) -> Callable[[tuple[I
     return first
 
 
-def _whole(read: Callable[[tuple[Path, ...], Options], Capture]) -> Callable[[Input, Options], CaptureStream]:
-    """Make a reader of whole captures one of streams."""
+def _by_path(
+    opened: Callable[[tuple[Path, ...], Options], CaptureStream],
+) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
+    """Make a reader of paths one of inputs."""
 
-    def opened(source: Input, options: Options) -> CaptureStream:
-        return streamed(read((source.path,), options))
+    def paths(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+        return opened(tuple(source.path for source in inputs), options)
 
-    return opened
+    return paths
 
 
 READERS = (
@@ -116,7 +118,7 @@ READERS = (
         suffixes=(".sr",),
         matches=_is_zip,
         entry="metadata",
-        open=_one(_whole(sigrok.read)),
+        open=_by_path(sigrok.stream),
         description="sigrok session (.sr)",
     ),
     Reader(
@@ -176,7 +178,7 @@ READERS = (
         name="raw",
         suffixes=(".raw", ".bin", ".dat"),
         matches=_never,
-        open=_one(_whole(raw.read)),
+        open=_by_path(raw.stream),
         pipes=True,
         description="raw packed samples with a given rate (.raw, .bin, .dat)",
     ),
@@ -277,7 +279,8 @@ def _printable(error: CaptureError) -> CaptureError:
 def _found(files: tuple[Path, ...], options: Options) -> tuple[Reader, tuple[Input, ...]]:
     """Find the reader of files, by their kind, their content or their name."""
     if files == (STDIN,):
-        return _piped(Input(STDIN, 0, sys.stdin.buffer.raw), options)
+        source = Input(STDIN, 0, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+        return (_named("raw") if options.rate_hz is not None else _piped(source)), (source,)
     modes = [_mode(file) for file in files]
     if len(files) == 1 and stat.S_ISDIR(modes[0]):
         return _named("saleae-binary"), (Input(files[0], 0),)
@@ -295,19 +298,18 @@ def _mode(path: Path) -> int:
         raise CaptureError(path, "no path can look like this; check it") from error
 
 
-def _piped(source: Input, options: Options) -> tuple[Reader, tuple[Input, ...]]:
-    """Find the reader of a pipe by what comes first; a rate says that it is raw samples."""
+def _piped(source: Input) -> Reader:
+    """Find the reader of a pipe by what comes first; without a rate it is no raw samples."""
     while len(source.head) < ENOUGH and source.pipe and (more := source.pipe.read(ENOUGH)):
         source.head += more
     if not source.head:
         raise CaptureError(source.path, "nothing came in; check the program before the pipe")
-    by_content = next((reader for reader in READERS if reader.matches(source.head)), None)
-    reader = by_content or (_named("raw") if options.rate_hz is not None else None)
+    reader = next((reader for reader in READERS if reader.matches(source.head)), None)
     if reader is None or not reader.pipes:
         known = ", ".join(reader.description for reader in READERS if reader.pipes)
         begins = f"begins with {shown(source.head[:16])}"
         raise CaptureError(source.path, f"{begins}; from a pipe can be read: {known}; save anything else to a file")
-    return reader, (source,)
+    return reader
 
 
 def _reader_of(path: Path) -> Reader:

@@ -31,6 +31,7 @@ def collected(stream: CaptureStream) -> Capture:
     for block in stream.blocks(None):
         deal.add(block)
         end = block.end
+    deal.finish()
     channels = tuple(
         channel_of(label.name, deal.initial >> bit & 1, deal.edges(bit), label.aliases)
         for bit, label in enumerate(stream.labels)
@@ -55,16 +56,16 @@ class _Deal:
             self._waiting.append(block)
             self._size += block.ticks.size
         if self._size >= DEAL_AT:
-            self._deal()
+            self.finish()
 
     def edges(self, bit: int) -> NDArray[np.int64]:
-        """End the dealing and give the toggle times of a line in nanoseconds."""
-        self._deal()
+        """Give the toggle times of a line in nanoseconds, and forget them."""
         edges = np.concatenate([np.empty(0, np.int64), *self._edges[bit]])
         self._edges[bit].clear()
         return edges
 
-    def _deal(self) -> None:
+    def finish(self) -> None:
+        """Deal out what waits."""
         if not self._waiting:
             return
         times = ticks_to_ns(np.concatenate([block.ticks for block in self._waiting]), self._tick_ns)

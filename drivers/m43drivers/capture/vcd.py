@@ -106,7 +106,10 @@ class _Words:
 
     def piece(self) -> bytes | None:
         """Give the next piece as it is, once `here` has nothing left."""
-        return next(self._texts, None)
+        text = next(self._texts, None)
+        if text is None:
+            self.cut(b"")
+        return text
 
     def cut(self, text: bytes) -> None:
         """Have a piece in words."""

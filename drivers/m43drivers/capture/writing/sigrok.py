@@ -8,15 +8,12 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from m43drivers.capture.writing.sampling import Samples
 
-__all__ = ["write"]
+__all__ = ["add_entry", "write"]
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -30,13 +27,14 @@ def write(target: Path, samples: Samples, note: str) -> None:
     """Write a session; the zip holds no time of day, so that the same samples give the same bytes."""
     unit = (len(samples.names) + 7) // 8
     with zipfile.ZipFile(target, "x") as archive:
-        _add(archive, "version", b"2")
-        _add(archive, "metadata", _metadata(samples, unit, note).encode())
-        for number, block in enumerate(_blocks(samples, unit), 1):
-            _add(archive, f"logic-1-{number}", block)
+        add_entry(archive, "version", b"2")
+        add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
+        for number, block in enumerate(samples.pieces(unit, ENTRY_BYTES // unit), 1):
+            add_entry(archive, f"logic-1-{number}", block)
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Add an entry that is the same whenever and wherever it is made."""
     entry = zipfile.ZipInfo(name)
     entry.create_system = CREATED_ON_UNIX
     entry.external_attr = MODE
@@ -58,17 +56,3 @@ def _metadata(samples: Samples, unit: int, note: str) -> str:
         f"unitsize={unit}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _blocks(samples: Samples, unit: int) -> Iterator[bytes]:
-    """Yield the samples as little-endian integers of ``unit`` bytes, an entry at a time."""
-    octets = samples.states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
-    states = np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]
-    borders = np.append(samples.starts, samples.count)
-    size = ENTRY_BYTES // unit
-    for begin in range(0, samples.count, size):
-        end = min(begin + size, samples.count)
-        first = int(np.searchsorted(samples.starts, begin, "right")) - 1
-        last = int(np.searchsorted(samples.starts, end, "left"))
-        lengths = np.diff(np.clip(borders[first : last + 1], begin, end))
-        yield np.repeat(states[first:last], lengths).tobytes()
