@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from m43drivers.bulk.decoder import End
 from m43drivers.capture.times import ticks_to_ns
 from m43proto.connection import Connection
 
@@ -36,3 +37,4 @@ class BareDecoder:
         self._connection.receive_end(end_ns)
         if events := list(self._connection.events()):
             yield events
+        yield End(end_ns)

@@ -140,7 +140,7 @@ class Bursts:
         self._edges = np.flatnonzero(clocked)
         self._edge_ticks = rows.ticks[self._edges]
         self._sleeps = rows.where(_SLEEP)
-        self._edges_up_to = np.cumsum(clocked, dtype=np.int32)
+        self._edges_up_to = np.add.accumulate(clocked.astype(np.int32))
         opened = self.rises[: len(self.falls)]
         self._from = self._edges_up_to[opened] - clocked[opened]
         self._to = self._edges_up_to[self.falls]

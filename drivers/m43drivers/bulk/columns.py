@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
 
-__all__ = ["LENGTH_AT", "PIN_EVENTS", "SHAPE_CODES", "SUM_AT", "Pins", "Stretch"]
+__all__ = ["DATA_AT", "LENGTH_AT", "PIN_EVENTS", "SHAPE_CODES", "SUM_AT", "Pins", "Stretch"]
 
 SHAPE_CODES: tuple[Shape, ...] = tuple(Shape)
 """Shapes by their number in `Stretch.shapes`."""
@@ -38,6 +38,7 @@ LENGTH_AT = SUM_AT + 1
 """Where in a transaction with a block its length word stands."""
 
 DATA_AT = LENGTH_AT + LENGTH_SIZE
+"""Where in a transaction with a block its data begin."""
 
 _WRITE = SHAPE_CODES.index(Shape.WRITE)
 _BLOCKS = tuple(index for index, shape in enumerate(SHAPE_CODES) if shape in (Shape.READ, Shape.WRITE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,10 +24,22 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.pins import Line
 
-__all__ = ["MOST_CARRIED", "AckedDecoder", "Found"]
+__all__ = ["MOST_CARRIED", "AckedDecoder", "End", "Found"]
 
-Found: TypeAlias = Stretch | list[Event]
-"""What a decoder gives: a regular stretch, or the events of an irregular one."""
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a capture, behind all that was found.
+
+    Attributes:
+        t_ns: its length.
+    """
+
+    t_ns: int
+
+
+Found: TypeAlias = Stretch | list[Event] | End
+"""What a decoder gives: a regular stretch, or the events of an irregular one, and last the end."""
 
 MOST_CARRIED = 1 << 17
 """Rows that wait at most for the rest of their transaction; what is longer goes through the engine."""
@@ -49,7 +62,7 @@ class AckedDecoder:
         self._tick_ns = tick_ns
         self._longest_low = int((REST_NS - 1) / tick_ns)
         self._loose = True
-        self._before = 0
+        self._before: int | None = None
         self._ticks = np.empty(0, np.int64)
         self._levels = np.empty(0, np.uint8)
         self._shutter: int | None = None
@@ -62,6 +75,10 @@ class AckedDecoder:
             ticks: when.
             levels: the levels from then on, a bit per line in the order of `LINES`.
         """
+        if self._before is None:
+            if not len(ticks):
+                return
+            self._before = int(levels[0])
         rows = Rows(np.concatenate([self._ticks, ticks]), np.concatenate([self._levels, levels]), self._before)
         frame = FrameLines(rows, self._shutter)
         row = 0
@@ -73,12 +90,13 @@ class AckedDecoder:
 
     def finish(self, end_ns: int) -> Iterator[Found]:
         """Take the end of the capture; yield what was still open."""
-        rows = Rows(self._ticks, self._levels, self._before)
+        rows = Rows(self._ticks, self._levels, self._before or 0)
         if not self._loose:
             self._hand_over(rows, FrameLines(rows, self._shutter), 0)
         yield from self._feed(rows, 0, len(rows) + 1)
         self._connection.receive_end(end_ns)
         yield from self._told()
+        yield End(end_ns)
 
     def _walk(self, rows: Rows, frame: FrameLines, row: int) -> Generator[Found, None, int]:
         """Decode rows from a moment on at which nothing is open; return the first that must wait for more."""

@@ -62,7 +62,7 @@ class _Words:
 
     def of(self, states: NDArray[Any]) -> NDArray[np.uint8]:
         if all(line.bit == channel for line, channel in self._mapping.items()):
-            return states.astype(np.uint8, copy=False)
+            return states.astype(np.uint8, copy=False) & np.uint8(channels_mask(self._mapping))
         if states.dtype.itemsize * 8 > _TABLE_BITS:
             return self._moved(states)
         if self._table is None:

@@ -5,35 +5,34 @@ from __future__ import annotations
 import queue
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["ahead"]
 
-DEPTH = 8
-"""Pieces that wait at most: enough to hide a stall, too few to leave the third level cache."""
+_T = TypeVar("_T")
 
-ONCE = 4
-"""Pieces that are made before a thread is worth its start."""
+DEPTH = 4
+"""Things that wait at most: enough to hide a stall, few enough that memory stays flat."""
 
 
-class _Worker:
-    """Runs an iterator in a thread, a few pieces ahead of who takes them."""
+class _Worker(Generic[_T]):
+    """Runs an iterator in a thread, a few things ahead of who takes them."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._made: queue.Queue[bytes | BaseException | None] = queue.Queue(DEPTH)
+    def __init__(self, things: Iterator[_T]) -> None:
+        self._things = things
+        self._made: queue.Queue[_T | BaseException | None] = queue.Queue(DEPTH)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="read ahead", daemon=True)
         self._thread.start()
 
-    def taken(self) -> Iterator[bytes]:
-        while (piece := self._made.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
+    def taken(self) -> Iterator[_T]:
+        while (thing := self._made.get()) is not None:
+            if isinstance(thing, BaseException):
+                raise thing
+            yield thing
 
     def stop(self) -> None:
         self._stopped = True
@@ -45,32 +44,28 @@ class _Worker:
 
     def _run(self) -> None:
         try:
-            for piece in self._pieces:
+            for thing in self._things:
                 if self._stopped:
                     return
-                self._made.put(piece)
+                self._made.put(thing)
             self._made.put(None)
         except BaseException as error:
             self._made.put(error)
 
 
 @contextmanager
-def ahead(pieces: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    """Give the pieces of an iterator that runs ahead in a thread; the thread has ended when the context does.
+def ahead(things: Iterator[_T]) -> Iterator[Iterator[_T]]:
+    """Give what an iterator gives, which runs ahead in a thread; the thread has ended when the context does.
 
-    The first few come without one: a small file is read before a thread has started.
+    The first comes without one: what is small is read before a thread has started.
     """
-    workers: list[_Worker] = []
+    workers: list[_Worker[_T]] = []
 
-    def taken() -> Iterator[bytes]:
-        for count, piece in enumerate(pieces, 1):
-            yield piece
-            if count == ONCE:
-                break
-        else:
-            return
-        workers.append(_Worker(pieces))
-        yield from workers[0].taken()
+    def taken() -> Iterator[_T]:
+        for first in things:
+            yield first
+            workers.append(_Worker(things))
+            yield from workers[0].taken()
 
     try:
         yield taken()

@@ -34,7 +34,7 @@ DEAL_AT = 1 << 17
 STRIP = 1 << 14
 """Bytes that are compared with an idle bus at once."""
 
-ROWS_OF_A_BLOCK = 1 << 16
+ROWS_OF_A_BLOCK = 1 << 17
 """Changes that make a block: enough that what a block costs beside its rows does not count."""
 
 
@@ -135,8 +135,9 @@ class ChangeFinder:
         self._unit = unit
         self._dtype = np.dtype(f"<u{WIDTHS[unit]}")
         self._mask = self._dtype.type(mask)
-        self._whole = mask == (1 << 8 * unit) - 1
+        self._others = False
         self._strip = STRIP - STRIP % unit
+        self._middle = self._strip // 2 // unit * unit
         self._differs = np.empty(0, bool)
         self._alike = b""
         self._rest = b""
@@ -175,6 +176,7 @@ class ChangeFinder:
 
     def _begin(self, data: bytes) -> None:
         first = self._integers(data, 0, self._unit)
+        self._others = bool(first[0] & ~self._mask)
         self._keep(np.zeros(1, np.int64), first & self._mask)
         self._remember(data[: self._unit], first[0])
 
@@ -200,9 +202,8 @@ class ChangeFinder:
 
     def _still(self, data: bytes, at: int) -> bool:
         """Tell whether a strip looks idle; a guess from three samples, which costs little where it is wrong."""
-        half = self._strip // 2
-        first, *others = (data[place : place + self._unit] for place in (at, at + half - half % self._unit, at + self._strip - self._unit))
-        return all(other == first for other in others)
+        unit, middle, last = self._unit, at + self._middle, at + self._strip - self._unit
+        return data[at : at + unit] == data[middle : middle + unit] == data[last : last + unit]
 
     def _find(self, data: bytes, start: int, end: int) -> None:
         samples = self._integers(data, start, end)
@@ -214,14 +215,22 @@ class ChangeFinder:
         at = np.flatnonzero(differs)
         self._last = samples[-1]
         if at.size:
-            states = samples[at] if self._whole else samples[at] & self._mask
+            at, states = self._masked(at, samples[at])
             at += self._position + start // self._unit
             self._keep(at, states)
 
+    def _masked(self, at: NDArray[np.int64], states: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Leave out the changes of other lines, once one of them has been high."""
+        if not self._others and not np.bitwise_or.reduce(states) & ~self._mask:
+            return at, states
+        self._others = True
+        states &= self._mask
+        kept = np.empty(len(states), bool)
+        kept[0] = states[0] != self._shown
+        np.not_equal(states[1:], states[:-1], out=kept[1:])
+        return at[kept], states[kept]
+
     def _keep(self, ticks: NDArray[np.int64], states: NDArray[Any]) -> None:
-        if not self._whole and self._shown is not None:
-            kept = states != np.concatenate([[self._shown], states[:-1]])
-            ticks, states = ticks[kept], states[kept]
         if ticks.size:
             self._shown = states[-1]
             self._ticks.append(ticks)

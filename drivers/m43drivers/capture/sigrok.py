@@ -86,8 +86,10 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
 
     def blocks(mask: int | None) -> Iterator[Block]:
         everything = (1 << device.lines) - 1
-        with Archive(path) as archive, ahead(_pieces(archive, members, options)) as pieces:
-            yield from changes_in(pieces, device.unit, everything if mask is None else mask & everything)
+        with Archive(path) as archive:
+            pieces = _pieces(archive, members, options)
+            with ahead(changes_in(pieces, device.unit, everything if mask is None else mask & everything)) as found:
+                yield from found
 
     return CaptureStream(
         labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks
