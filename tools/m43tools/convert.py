@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from m43tools.units import RATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from fractions import Fraction
 
     from m43drivers.capture import CaptureStream
     from m43drivers.capture.writing import Format, Loss
@@ -150,7 +150,7 @@ def _rate_of(request: _Request, form: Format, stream: CaptureStream) -> int:
         return EXACT_HZ
     if rate is None:
         raise click.UsageError(
-            f"{request.captures[0]} holds times, and {request.output} holds samples; say how many per second with --rate"
+            f"{request.captures[0]} holds times, and {request.output} samples; say how many per second with --rate"
         )
     if rate.denominator == 1:
         return int(rate)
@@ -177,8 +177,8 @@ def _renamed(names: dict[str, str]) -> Iterator[str]:
 def _note(stream: CaptureStream) -> str:
     """Say where the data come from; that they are synthetic goes with them."""
     source = stream.provenance
-    comment = source.details.get("comment", "")
-    return f"Converted by m43proto from {Path(source.path).name} ({source.format}). {comment}"
+    name = "a pipe" if source.path == str(STDIN) else Path(source.path).name
+    return f"Converted by m43proto from {name} ({source.format}). {source.details.get('comment', '')}"
 
 
 def _lost(form: Format, loss: Loss, stream: CaptureStream, rate_hz: int) -> Iterator[str]:

@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -286,7 +287,7 @@ def _printable(error: CaptureError) -> CaptureError:
 def _found(files: tuple[Path, ...], options: Options) -> tuple[Reader, tuple[Input, ...]]:
     """Find the reader of files, by their kind, their content or their name."""
     if files == (STDIN,):
-        source = Input(STDIN, 0, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+        source = Input(STDIN, 0, FileIO(sys.stdin.fileno(), closefd=False))
         return _piped(source, options), (source,)
     modes = [_mode(file) for file in files]
     if len(files) == 1 and stat.S_ISDIR(modes[0]):

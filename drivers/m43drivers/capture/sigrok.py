@@ -91,9 +91,7 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
             with ahead(changes_in(pieces, device.unit, everything if mask is None else mask & everything)) as found:
                 yield from found
 
-    return CaptureStream(
-        labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks
-    )
+    return CaptureStream(labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks)
 
 
 def _check_version(path: Path, archive: Archive) -> None:
