@@ -153,7 +153,7 @@ def both(path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch, slow: tuple[t
 
 VCD_HEAD = (
     '$timescale {} $end $var wire 1 ! A $end $var wire 1 "x B $end $var wire 1 0 C $end $var wire 8 # W $end '
-    "$enddefinitions $end\n#{} 0! x\"x 10\n"
+    '$enddefinitions $end\n#{} 0! x"x 10\n'
 )
 VCD_CHANGES = ["0!", "1!", '0"x', '1"x', "00", "10", "x!", "z0", "h!", "L0", "0#"]
 VCD_RARE = ["b1 !", "b1010 #", "$comment 0! $end", "$dumpon", "$end", "1?", "#x", "&", "#3", "0", "r1.5 #", "\x00", "#"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from m43tools.units import RATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from fractions import Fraction
 
     from m43drivers.capture import CaptureStream
     from m43drivers.capture.writing import Format, Loss
@@ -144,8 +144,7 @@ def _open(request: _Request, progress: Progress) -> CaptureStream:
 
 def _rate_of(request: _Request, form: Format, stream: CaptureStream) -> int:
     """Give the rate of OUT: the one asked for, or that of IN; times stay times."""
-    own = 10**9 / stream.tick_ns if stream.tick_ns != 1 else None
-    rate = request.rate or own
+    rate = request.rate or _own_rate(stream)
     if rate is None and form.is_exact:
         return EXACT_HZ
     if rate is None:
@@ -157,6 +156,12 @@ def _rate_of(request: _Request, form: Format, stream: CaptureStream) -> int:
     if form.is_exact and request.rate is None:
         return EXACT_HZ
     raise click.UsageError(f"a rate of {float(rate):g} Hz is no whole number; give another with --rate")
+
+
+def _own_rate(stream: CaptureStream) -> Fraction | None:
+    if stream.tick_ns != 1:
+        return 10**9 / stream.tick_ns
+    return None if stream.sample_rate_hz is None else Fraction(stream.sample_rate_hz)
 
 
 def _names(stream: CaptureStream) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Loss:
     """What became of a capture on another grid; told when all of it was read.
 
     Attributes:
-        changes: how many there were.
+        changes: how many there were, in the end; what the lines begin with is none.
         lost: how many fell between two samples and are gone.
         moved: how many are at another time than they were, to the nearest nanosecond.
         most_ns: by how much at most.
@@ -112,6 +112,7 @@ def _stretches(stream: CaptureStream, grid: _Grid, width: int, loss: Loss) -> It
         seen += found.ticks.size
         yield _stretch(found)
     loss.lost = loss.changes - seen
+    loss.changes -= 1
 
 
 def _stretch(block: Block) -> Stretch:
