@@ -1,12 +1,12 @@
 """``fx2lafw[:SERIAL]``: an FX2 analyser as a live source.
 
-Samples come as an unframed stream, and the FX2 holds no more than 2 KiB of them: 85 µs at 24 MHz. So transfers must wait
-for it at all times, which pyusb cannot do: it has one at a time, and none between two. Measured with a decoder at work
-in the same process (``tests/benchmarks/usbreading.py``), that is 5 ms and more. So a session is held over libusb1, with
-32 transfers in flight; finding the analyser and loading its firmware stay with pyusb.
+Samples come as an unframed stream, and the FX2 holds no more than 2 KiB of them: 85 µs at 24 MHz. So transfers must
+wait for it at all times, which pyusb cannot do: it has one at a time, and none between two. Measured with a decoder at
+work in the same process (``tests/benchmarks/usbreading.py``), that is 5 ms and more. So a session is held over libusb1,
+with 32 transfers in flight; finding the analyser and loading its firmware stay with pyusb.
 
-When the FX2 overflows it stops and says nothing. So silence is the sign: it is told with the tick after the last sample,
-and recording is started again.
+When the FX2 overflows it stops and says nothing. So silence is the sign: it is told with the tick after the last
+sample, and recording is started again.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class _Queue:
         self._held = 0
         self._missed: list[int] | None = None
         self._ended = False
-        self._told: Callable[[], None] = lambda: None
+        self._told: Callable[[], object] = lambda: None
         self.lost_ticks = 0
 
     def put(self, item: Piece | Notice) -> None:
@@ -116,7 +116,7 @@ class _Queue:
             self._held -= cost
             return item
 
-    def tell(self, told: Callable[[], None]) -> None:
+    def tell(self, told: Callable[[], object]) -> None:
         self._told = told
 
     @property

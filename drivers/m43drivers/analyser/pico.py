@@ -3,8 +3,8 @@
 Sources: pico-coder/sigrok-pico (as of af41894) ``SerialProtocol.md`` and the description of its codes in
 ``pico_sdk_sigrok.c``; libsigrok ``src/hardware/raspberrypi-pico/``.
 
-Samples and repeats are bytes from 48 on. A byte below ends them: ``!`` (the board overflowed) or ``$`` (the end, with the
-count of the bytes that were sent, and ``+``).
+Samples and repeats are bytes from 48 on. A byte below ends them: ``!`` (the board overflowed) or ``$`` (the end, with
+the count of the bytes that were sent, and ``+``).
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class PicoDecoder:
     def _wide_piece(self, octets: NDArray[np.uint8]) -> Piece | None:
         """Five lines and more: slices of seven lines a byte, lowest first, and bytes that repeat the last slice."""
         sample = octets >= SAMPLE
-        which = np.cumsum(sample)
+        which = np.cumsum(sample, dtype=np.int64)
         if bool(np.any(which[~sample] % self._per_slice)):
             return self._broken_slice(octets, sample, which)
         whole = int(which[-1]) // self._per_slice * self._per_slice

@@ -1,7 +1,7 @@
 """``pico:PORT``: a board with sigrok-pico as a live source, continuous.
 
-Its samples are counted as the board sends them; ``?baud`` means nothing to it. Some 300 kB/s go over its USB, so what it
-can follow depends on how dense the traffic is; when it overflows, that is told, and recording starts again.
+Some 300 kB/s go over its USB, so what it can follow depends on how dense the traffic is; when it overflows, that is
+told, and recording starts again. At the end it says how many bytes it has sent, which is compared.
 """
 
 from __future__ import annotations

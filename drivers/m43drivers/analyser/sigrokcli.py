@@ -127,11 +127,12 @@ class SigrokReader(Reader):
         self._changes = PackedChanges((len(names) + 7) // 8, len(names))
         self._process: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
-        self._selector = selectors.DefaultSelector()
+        self._closing = contextlib.ExitStack()
+        self._selector = self._closing.enter_context(selectors.DefaultSelector())
 
     def start(self) -> None:
         """Start sigrok-cli."""
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = self._closing.enter_context(tempfile.TemporaryFile())
         try:
             self._process = subprocess.Popen(
                 self._command,
@@ -178,9 +179,7 @@ class SigrokReader(Reader):
         process, self._process = self._process, None
         if process is not None:
             _ended(process)
-        self._selector.close()
-        if self._complaints is not None:
-            self._complaints.close()
+        self._closing.close()
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:

@@ -7,6 +7,7 @@ has each buffer wait for a level (``?trigger=0:0``), ``?baud=N``.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from fractions import Fraction
@@ -128,6 +129,7 @@ class SumpReader(Reader):
         self._finder = ChangeFinder(plan.channels)
         self._buffer = bytearray()
         self._origin_s: float | None = None
+        self._armed_s = self._first_s = self._heard_s = clock()
 
     def start(self) -> None:
         """Arm it for the first buffer."""
@@ -157,10 +159,8 @@ class SumpReader(Reader):
 
     def finish(self) -> list[Piece | Notice]:
         """Reset it; a buffer that is not there has never been."""
-        try:
+        with contextlib.suppress(GoneError):
             self._port.write(RESETS)
-        except GoneError:
-            pass
         return []
 
     def close(self) -> None:
