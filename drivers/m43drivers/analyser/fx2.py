@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDPOINT",
+    "GET_CHIP",
+    "GET_VERSION",
     "IN_FLIGHT",
     "MAJOR",
     "MANUFACTURER",
@@ -24,6 +26,7 @@ __all__ = [
     "PRODUCT",
     "REQUEST_IN",
     "REQUEST_OUT",
+    "START",
     "Model",
     "Request",
     "load_requests",
@@ -71,7 +74,7 @@ MAJOR = 1
 REQUEST_IN, REQUEST_OUT = 0xC0, 0x40
 """Request types: vendor, device, to the host and from it."""
 
-GET_VERSION, START, LOAD = 0xB0, 0xB1, 0xA0
+GET_VERSION, START, GET_CHIP, LOAD = 0xB0, 0xB1, 0xB2, 0xA0
 
 ENDPOINT = 0x82
 """The bulk endpoint that samples come from."""

@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from m43drivers.analyser.changes import PackedChanges
 from m43drivers.analyser.fx2 import (
     ENDPOINT,
+    GET_CHIP,
     GET_VERSION,
     IN_FLIGHT,
     MAJOR,
@@ -160,18 +162,21 @@ class Fx2Reader(Reader):
         self._context = usb1.USBContext()
         self._context.open()
         place = (self._found.bus, self._found.address)
-        devices = self._context.getDeviceIterator(skip_on_error=True)
+        devices = self._context.getDeviceList(skip_on_error=True)
         device = next((one for one in devices if (one.getBusNumber(), one.getDeviceAddress()) == place), None)
         if device is None:
             raise AnalyserError("fx2lafw: the analyser was unplugged")
         self._handle = device.open()
         self._handle.claimInterface(INTERFACE)
         version = bytes(self._handle.controlRead(REQUEST_IN, GET_VERSION, 0, 0, 2, CONTROL_MS))
+        chip = bytes(self._handle.controlRead(REQUEST_IN, GET_CHIP, 0, 0, 1, CONTROL_MS))
         if len(version) != 2 or version[0] != MAJOR:
             told = ".".join(map(str, version)) or "nothing"
             raise AnalyserError(
                 f"fx2lafw: expected firmware {MAJOR}.x in the analyser, found {told}; plug it out and in again"
             )
+        details = {"model": self._found.model.name, "firmware": f"{version[0]}.{version[1]}", "chip": chip.hex()}
+        self.provenance = replace(self.provenance, details=details)
 
     def _submit_all(self) -> None:
         for _ in range(IN_FLIGHT):

@@ -12,10 +12,9 @@ import re
 import selectors
 import shutil
 import subprocess
-import tempfile
 import time
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from m43drivers.analyser.changes import PackedChanges
 from m43drivers.analyser.live import Reader
@@ -40,6 +39,7 @@ WAIT_S = 0.1
 STOP_S = 0.8
 ONCE = 1 << 18
 MOST = 64
+MOST_WORDS = 2000
 
 _ADDRESS = re.compile(r"[A-Za-z0-9][\w.-]*(,[^,:=]+=[^,]+)*")
 _DEVICE = re.compile(r" with \d+ channels?: (.+)$", re.MULTILINE)
@@ -126,89 +126,76 @@ class SigrokReader(Reader):
         self._source = source
         self._changes = PackedChanges((len(names) + 7) // 8, len(names))
         self._process: subprocess.Popen[bytes] | None = None
-        self._complaints: IO[bytes] | None = None
-        self._closing = contextlib.ExitStack()
-        self._selector = self._closing.enter_context(selectors.DefaultSelector())
+        self._selector = selectors.DefaultSelector()
+        self._said = b""
 
     def start(self) -> None:
         """Start sigrok-cli."""
-        self._complaints = self._closing.enter_context(tempfile.TemporaryFile())
+        pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._complaints,
-                bufsize=0,
-                start_new_session=True,
+                self._command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True
             )
         except OSError as error:
             raise AnalyserError(f"{self._source}: sigrok-cli cannot be started ({error.strerror})") from None
-        self._selector.register(self._out, selectors.EVENT_READ)
+        for stream, take in ((self._process.stdout, self._take_samples), (self._process.stderr, self._take_words)):
+            if stream is not None:
+                self._selector.register(stream, selectors.EVENT_READ, take)
 
     def read(self) -> list[Piece | Notice]:
         """Return what came."""
-        if not self._selector.select(WAIT_S):
-            return []
-        data = os.read(self._out.fileno(), ONCE)
-        if data:
-            piece = self._changes.feed(data)
-            return [] if piece is None else [piece]
-        self.ended = True
-        return [Notice(NoticeKind.LOST, self._changes.finder.position, None, True, self._why_ended())]
+        items = self._next()
+        if not self.ended:
+            return items
+        return [*items, Notice(NoticeKind.LOST, self._changes.finder.position, None, True, self._why_ended())]
 
     def finish(self) -> list[Piece | Notice]:
         """Press a key, and take what comes until it ends."""
         items: list[Piece | Notice] = []
-        process = self._running
-        with contextlib.suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.write(b"\n")
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.write(b"\n")
         end = time.monotonic() + STOP_S
-        while time.monotonic() < end:
-            if self._selector.select(WAIT_S):
-                data = os.read(self._out.fileno(), ONCE)
-                if not data:
-                    break
-                piece = self._changes.feed(data)
-                items += [] if piece is None else [piece]
+        while time.monotonic() < end and not self.ended:
+            items += self._next()
         return items
 
     def close(self) -> None:
         """End sigrok-cli."""
         process, self._process = self._process, None
+        self._selector.close()
         if process is not None:
             _ended(process)
-        self._closing.close()
 
-    @property
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("not started")
-        return self._process
+    def _next(self) -> list[Piece | Notice]:
+        taken = [key.data(key.fd) for key, _ in self._selector.select(WAIT_S)]
+        return [piece for piece in taken if piece is not None]
 
-    @property
-    def _out(self) -> IO[bytes]:
-        out = self._running.stdout
-        if out is None:
-            raise RuntimeError("not started")
-        return out
+    def _take_samples(self, descriptor: int) -> Piece | None:
+        data = os.read(descriptor, ONCE)
+        self.ended = not data
+        return self._changes.feed(data)
+
+    def _take_words(self, descriptor: int) -> None:
+        words = os.read(descriptor, ONCE)
+        self._said = (self._said + words)[-MOST_WORDS:]
+        if not words:
+            self._selector.unregister(descriptor)
 
     def _why_ended(self) -> str:
         """Say why sigrok-cli ended by itself, in its own words."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._running.wait(STOP_S)
-        said = ""
-        if self._complaints is not None:
-            self._complaints.seek(0)
-            said = one_line(self._complaints.read(2000).decode("utf-8", "replace"), 200)
-        code = self._running.returncode
+        code = None
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(STOP_S)
+        self._next()
+        said = one_line(self._said.decode("utf-8", "replace"), 200)
         return f"sigrok-cli ended by itself ({said or f'exit code {code}'})"
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
     """Have a process end, by force where asking does not help, and let go of its pipes."""
-    for pipe in (process.stdin, process.stdout):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
