@@ -85,7 +85,7 @@ def test_the_seam_of_all_captures() -> None:
     gap = Notice(NoticeKind.GAP, 3, 10, False, "armed again")
     with LiveStream(Script([0, 1, 3], gap, [3, 2])) as live:
         capture = live.capture
-        assert (capture.again, capture.tick_ns, capture.sample_rate_hz) == (False, 1000, 1e6)
+        assert (capture.again, capture.tick_ns, capture.sample_rate_hz) == (False, Fraction(1000), 1e6)
         blocks = list(capture.blocks(0b10))
         rows = [(block.ticks.tolist(), block.states.tolist(), block.end) for block in blocks]
         assert rows == [([0, 2], [0, 2], 2), ([], [], 11)]

@@ -52,7 +52,7 @@ def test_the_demo_device_streams_and_stops() -> None:
                 live.stop()
         assert live.close()
     assert [label.name for label in capture.labels] == [f"D{bit}" for bit in range(7)]
-    assert (capture.sample_rate_hz, capture.tick_ns) == (1e6, 1000)
+    assert (capture.sample_rate_hz, capture.tick_ns) == (1e6, Fraction(1000))
     assert live.notices == []
     assert end > 100_000
     # The demo device's usual pattern draws sigrok's name; every line of it changes.
@@ -84,9 +84,8 @@ def test_logic_channels_are_told_from_others() -> None:
 
 def program(folder: Path, streaming: str) -> str:
     path = folder / "sigrok-cli"
-    path.write_text(
-        f'#!/bin/sh\ncase "$*" in *--show*) echo "x - X with 8 channels: D0 D1 D2 D3 D4 D5 D6 D7"; exit;; esac\n{streaming}\n'
-    )
+    shown = "x - X with 8 channels: D0 D1 D2 D3 D4 D5 D6 D7"
+    path.write_text(f'#!/bin/sh\ncase "$*" in *--show*) echo "{shown}"; exit;; esac\n{streaming}\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from m43drivers.analyser.live import CAPACITY, CLOSE_S, Item, LiveStream, Reader
+from m43drivers.analyser.live import CAPACITY, CLOSE_S, LiveStream, Reader
 from m43drivers.analyser.model import (
     AccessError,
     AnalyserError,
@@ -18,6 +18,7 @@ from m43drivers.analyser.model import (
     NoticeKind,
     Settings,
 )
+from m43drivers.analyser.pieces import Item
 
 if TYPE_CHECKING:
     from fractions import Fraction

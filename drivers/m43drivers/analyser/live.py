@@ -9,31 +9,30 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m43drivers.analyser.model import Notice, NoticeKind, Piece
+from m43drivers.analyser.model import Notice
+from m43drivers.analyser.pieces import Item, PieceQueue
 from m43drivers.capture.stream import Block, CaptureStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from fractions import Fraction
     from types import TracebackType
 
+    from m43drivers.analyser.model import Piece
     from m43drivers.capture.model import Provenance
     from m43drivers.capture.stream import Label
 
-__all__ = ["CAPACITY", "CLOSE_S", "Item", "LiveStream", "Reader"]
+__all__ = ["CAPACITY", "CLOSE_S", "LiveStream", "Reader"]
 
 CAPACITY = 4_000_000
 """Rows that the queue holds at most: some 40 MB, and four seconds of the densest traffic that eight lines can carry."""
 
 CLOSE_S = 2.0
 """How long closing may take."""
-
-Item: TypeAlias = Block | Notice
 
 
 class Reader(ABC):
@@ -74,75 +73,6 @@ class Reader(ABC):
         """Let go of the analyser; may be called again."""
 
 
-class _Queue:
-    """Pieces and notices between two threads; only pieces count against the capacity."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._news = threading.Condition()
-        self._items: deque[tuple[Item, int]] = deque()
-        self._held = 0
-        self._missed: list[int] | None = None
-        self._ended = False
-        self._told: Callable[[], object] = lambda: None
-        self.lost_ticks = 0
-
-    def put(self, item: Piece | Notice) -> None:
-        with self._news:
-            if isinstance(item, Notice):
-                self._close_hole()
-                self._append(item, 0)
-            elif self._held + item.cost() > self._capacity and self._held:
-                self._miss(item)
-            else:
-                joined = self._close_hole()
-                self._append(item.opening() if joined else item.block, item.cost())
-        self._told()
-
-    def end(self) -> None:
-        with self._news:
-            self._close_hole(followed=False)
-            self._ended = True
-            self._news.notify_all()
-        self._told()
-
-    def take(self, wait_s: float | None) -> Item | None:
-        """Return the next item; None when none came in time, or none will come."""
-        with self._news:
-            self._news.wait_for(lambda: self._items or self._ended, wait_s)
-            if not self._items:
-                return None
-            item, cost = self._items.popleft()
-            self._held -= cost
-            return item
-
-    def tell(self, told: Callable[[], object]) -> None:
-        self._told = told
-
-    @property
-    def over(self) -> bool:
-        with self._news:
-            return self._ended and not self._items
-
-    def _append(self, item: Item, cost: int) -> None:
-        self._items.append((item, cost))
-        self._held += cost
-        self._news.notify_all()
-
-    def _miss(self, piece: Piece) -> None:
-        self._missed = [self._missed[0] if self._missed else piece.start, piece.block.end + 1]
-        self.lost_ticks += piece.block.end + 1 - piece.start
-
-    def _close_hole(self, *, followed: bool = True) -> bool:
-        if self._missed is None:
-            return False
-        begin, end = self._missed
-        self._missed = None
-        text = f"this program did not keep up: {end - begin} samples are lost"
-        self._append(Notice(NoticeKind.OVERRUN, begin, end if followed else None, True, text), 0)
-        return True
-
-
 class LiveStream:
     """What an analyser sees, as long as it runs; a context manager that closes it.
 
@@ -162,7 +92,7 @@ class LiveStream:
 
     def __init__(self, reader: Reader, *, capacity: int = CAPACITY) -> None:
         self._reader = reader
-        self._queue = _Queue(capacity)
+        self._queue = PieceQueue(capacity)
         self._stopping = threading.Event()
         self.notices: list[Notice] = []
         self._defect: Exception | None = None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from m43drivers.analyser.model import Piece, Settings
 
-__all__ = ["PicoReader", "pico"]
+__all__ = ["PicoReader", "greet", "pico"]
 
 DEFAULT_HZ = Fraction(4_000_000)
 USUAL_CHANNELS = 7
@@ -69,6 +69,21 @@ def pico(address: str, settings: Settings, *, clock: Callable[[], float] = time.
         port.close()
         raise
     return reader
+
+
+def greet(path: str) -> Board:
+    """Ask whatever is at a port whether it is a board with sigrok-pico; this sends it bytes.
+
+    Raises:
+        AnalyserError: it is none, or the port cannot be opened.
+    """
+    port = Port(path, BAUD)
+    try:
+        return _identify(port, f"pico:{path}")
+    except GoneError as error:
+        raise AnalyserError(f"pico:{path}: the port is gone ({error})") from None
+    finally:
+        port.close()
 
 
 def _identify(port: Port, source: str) -> Board:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from m43drivers.analyser.model import Piece, Settings
 
-__all__ = ["SumpReader", "sump"]
+__all__ = ["SumpReader", "greet", "sump"]
 
 DEFAULT_HZ = Fraction(10_000_000)
 USUAL_CHANNELS = 7
@@ -68,6 +68,21 @@ def sump(address: str, settings: Settings, *, clock: Callable[[], float] = time.
         port.close()
         raise
     return SumpReader(source, port, abilities, plan, clock)
+
+
+def greet(path: str) -> Abilities:
+    """Ask whatever is at a port whether it is a SUMP analyser; this sends it bytes.
+
+    Raises:
+        AnalyserError: it is none, or the port cannot be opened.
+    """
+    port = Port(path, BAUD)
+    try:
+        return _identify(port, f"sump:{path}")
+    except GoneError as error:
+        raise AnalyserError(f"sump:{path}: the port is gone ({error})") from None
+    finally:
+        port.close()
 
 
 def _number(source: str, settings: Settings, key: str, usual: int) -> int:

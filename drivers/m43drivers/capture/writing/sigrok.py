@@ -6,17 +6,19 @@ The note stands in the group ``[global]``, which sigrok's programs do not look i
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from m43drivers.capture.writing.sampling import Samples
 
-__all__ = ["write"]
+__all__ = ["ENTRY_BYTES", "add_entry", "metadata_text", "packed_runs", "write"]
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -30,20 +32,22 @@ def write(target: Path, samples: Samples, note: str) -> None:
     """Write a session; the zip holds no time of day, so that the same samples give the same bytes."""
     unit = (len(samples.names) + 7) // 8
     with zipfile.ZipFile(target, "x") as archive:
-        _add(archive, "version", b"2")
-        _add(archive, "metadata", _metadata(samples, unit, note).encode())
-        for number, block in enumerate(_blocks(samples, unit), 1):
-            _add(archive, f"logic-1-{number}", block)
+        add_entry(archive, "version", b"2")
+        add_entry(archive, "metadata", metadata_text(samples.names, samples.rate_hz, unit, note).encode())
+        for number, block in enumerate(packed_runs(samples.starts, samples.states, samples.count, unit), 1):
+            add_entry(archive, f"logic-1-{number}", block)
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Add a file to the zip, without a time of day."""
     entry = zipfile.ZipInfo(name)
     entry.create_system = CREATED_ON_UNIX
     entry.external_attr = MODE
     archive.writestr(entry, data, zipfile.ZIP_DEFLATED, LEVEL)
 
 
-def _metadata(samples: Samples, unit: int, note: str) -> str:
+def metadata_text(names: Sequence[str], rate_hz: int, unit: int, note: str) -> str:
+    """Return what a session says of itself."""
     escaped = note.replace("\\", "\\\\")
     lines = [
         "[global]",
@@ -51,24 +55,33 @@ def _metadata(samples: Samples, unit: int, note: str) -> str:
         "",
         "[device 1]",
         "capturefile=logic-1",
-        f"total probes={len(samples.names)}",
-        f"samplerate={samples.rate_hz} Hz",
+        f"total probes={len(names)}",
+        f"samplerate={rate_hz} Hz",
         "total analog=0",
-        *(f"probe{number}={name}" for number, name in enumerate(samples.names, 1)),
+        *(f"probe{number}={name}" for number, name in enumerate(names, 1)),
         f"unitsize={unit}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _blocks(samples: Samples, unit: int) -> Iterator[bytes]:
-    """Yield the samples as little-endian integers of ``unit`` bytes, an entry at a time."""
-    octets = samples.states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
-    states = np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]
-    borders = np.append(samples.starts, samples.count)
+def packed_runs(
+    starts: NDArray[np.int64], states: NDArray[np.unsignedinteger[Any]], count: int, unit: int
+) -> Iterator[bytes]:
+    """Yield samples as little-endian integers of ``unit`` bytes, an entry at a time.
+
+    Args:
+        starts: number of the first sample of each run, from 0.
+        states: of each run.
+        count: number of samples.
+        unit: bytes per sample.
+    """
+    octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
+    runs = np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]
+    borders = np.append(starts, count)
     size = ENTRY_BYTES // unit
-    for begin in range(0, samples.count, size):
-        end = min(begin + size, samples.count)
-        first = int(np.searchsorted(samples.starts, begin, "right")) - 1
-        last = int(np.searchsorted(samples.starts, end, "left"))
+    for begin in range(0, count, size):
+        end = min(begin + size, count)
+        first = int(np.searchsorted(starts, begin, "right")) - 1
+        last = int(np.searchsorted(starts, end, "left"))
         lengths = np.diff(np.clip(borders[first : last + 1], begin, end))
-        yield np.repeat(states[first:last], lengths).tobytes()
+        yield np.repeat(runs[first:last], lengths).tobytes()
