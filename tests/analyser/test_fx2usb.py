@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import usb.backend
@@ -22,9 +23,6 @@ from m43drivers.analyser.fx2usb import (
     usable,
 )
 from m43drivers.analyser.model import AccessError, AnalyserError, FirmwareError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOGIC = (0x0925, 0x3881)
 BUS = 250
@@ -244,6 +242,19 @@ def test_firmware_is_looked_for_where_sigrok_looks(monkeypatch: pytest.MonkeyPat
     path = data / "sigrok-firmware" / MODELS[LOGIC].firmware
     path.write_bytes(IMAGE)
     assert firmware_file(MODELS[LOGIC]) == path
+
+
+DEBIAN = Path("/usr/share/sigrok-firmware")
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's sigrok-firmware-fx2lafw is not installed")
+def test_debian_has_the_firmware_of_every_model_but_the_newest() -> None:
+    """The package is older than the usb-c-grok."""
+    wanted = {model.firmware for model in MODELS.values()}
+    there = {path.name for path in DEBIAN.iterdir()}
+    assert wanted - there <= {"fx2lafw-usb-c-grok.fw"}
+    for name in wanted & there:
+        assert 0 < (DEBIAN / name).stat().st_size <= 16_384
 
 
 def test_an_image_is_sent_whole_in_pieces() -> None:
