@@ -7,12 +7,18 @@ import random
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.analyser.usbmock import SYSFS, Traffic, device_file
+from m43drivers.analyser import AccessError, AnalyserError, LiveStream
+from m43drivers.analyser.fx2 import MODELS
+from m43drivers.analyser.fx2lafw import Fx2Reader
+from m43drivers.analyser.fx2usb import Found
+from tests.analyser.usbmock import ADDRESS, BUS, SYSFS, Traffic, device_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,6 +207,37 @@ def test_other_firmware_is_refused(tmp_path: Path) -> None:
 def test_serial_numbers_choose(tmp_path: Path) -> None:
     told, _ = ours(tmp_path, Traffic(), address=":77", serial="42")
     assert told["error"] == "fx2lafw:77: no analyser has this serial number; there: 42"
+
+
+def fake_libusb1(monkeypatch: pytest.MonkeyPatch, code: int) -> Fx2Reader:
+    """Return the reader of an analyser that libusb1 refuses to open."""
+    usb1 = pytest.importorskip("usb1")
+
+    def refuse() -> None:
+        raise usb1.USBError(code)
+
+    device = SimpleNamespace(getBusNumber=lambda: BUS, getDeviceAddress=lambda: ADDRESS, open=refuse)
+    monkeypatch.setattr(usb1.USBContext, "getDeviceList", lambda context, **_: [device])
+    usb_id = (0x1D50, 0x608C)
+    found = Found(MODELS[usb_id], usb_id, BUS, ADDRESS, (1, 1), "", loaded=True, allowed=None)
+    return Fx2Reader(found, Fraction(RATE), 8, START)
+
+
+def test_without_permission_the_udev_rule_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AccessError, match=r'ATTR\{idVendor\}=="1d50"'):
+        LiveStream(fake_libusb1(monkeypatch, -3))
+
+
+def test_an_analyser_that_another_program_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AnalyserError, match="another program uses the analyser"):
+        LiveStream(fake_libusb1(monkeypatch, -6))
+
+
+def test_without_libusb1_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = fake_libusb1(monkeypatch, -3)
+    monkeypatch.setitem(sys.modules, "usb1", None)
+    with pytest.raises(AnalyserError, match=r"expected the Python package libusb1.*pip install libusb1"):
+        LiveStream(reader)
 
 
 def test_an_impossible_rate_names_those_there_are(tmp_path: Path) -> None:

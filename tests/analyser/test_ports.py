@@ -39,7 +39,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "picoport.SETTLE_S",
         "picoport.ANSWER_S",
     ):
-        monkeypatch.setattr(f"m43drivers.analyser.{name}", 0.15)
+        monkeypatch.setattr(f"m43drivers.analyser.{name}", 0.15 if name.endswith("SILENCE_S") else 0.05)
 
 
 def taken(live: LiveStream, enough: Callable[[list[Item]], bool]) -> list[Item]:

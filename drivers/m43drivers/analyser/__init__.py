@@ -6,8 +6,8 @@ in a notice; what decodes an analyser's own format is pure, and apart from what 
 
 from __future__ import annotations
 
+from fractions import Fraction
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from m43drivers.analyser.live import CAPACITY, CLOSE_S, LiveStream, Reader
 from m43drivers.analyser.model import (
@@ -19,9 +19,6 @@ from m43drivers.analyser.model import (
     Settings,
 )
 from m43drivers.analyser.pieces import Item
-
-if TYPE_CHECKING:
-    from fractions import Fraction
 
 __all__ = [
     "ANALYSERS",
@@ -50,7 +47,7 @@ ANALYSERS: dict[str, tuple[str, str]] = {
 def open_analyser(
     source: str,
     *,
-    rate_hz: Fraction | None = None,
+    rate_hz: int | Fraction | None = None,
     channels: int | None = None,
     capacity: int = CAPACITY,
 ) -> LiveStream:
@@ -58,7 +55,7 @@ def open_analyser(
 
     Args:
         source: ``SCHEME[:ADDRESS][?KEY=VALUE&...]``, such as ``fx2lafw`` or ``sump:/dev/ttyACM0?rle=0``.
-        rate_hz: samples per second; the source's own choice unless given.
+        rate_hz: samples per second, above 0; the source's own choice unless given.
         channels: how many, from the first on; the source's own choice unless given.
         capacity: rows that wait for a slow taker at most, before blocks are thrown away and counted.
 
@@ -68,10 +65,13 @@ def open_analyser(
     scheme, _, rest = source.partition(":")
     scheme, _, query = scheme.partition("?") if "?" in scheme else (scheme, "", "")
     address, _, behind = rest.partition("?")
+    if rate_hz is not None and rate_hz <= 0:
+        raise AnalyserError(f"{source}: expected a rate above 0 Hz, found {rate_hz} Hz")
     if scheme not in ANALYSERS:
         known = "; ".join(text for _, text in ANALYSERS.values())
         raise AnalyserError(f"{source}: no such source; write {known}")
-    settings = Settings(rate_hz=rate_hz, channels=channels, options=_options(source, query or behind))
+    exact = None if rate_hz is None else Fraction(rate_hz)
+    settings = Settings(rate_hz=exact, channels=channels, options=_options(source, query or behind))
     return LiveStream(_reader(scheme, address, settings), capacity=capacity)
 
 

@@ -34,6 +34,7 @@ from m43drivers.analyser.fx2 import (
 from m43drivers.analyser.fx2usb import explained, ready, usable
 from m43drivers.analyser.live import Reader
 from m43drivers.analyser.model import AnalyserError, Notice, NoticeKind
+from m43drivers.analyser.options import channels_of, known_options
 from m43drivers.capture.model import Provenance
 from m43drivers.capture.stream import Label
 from m43drivers.capture.times import period_ns
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Fx2Reader", "fx2lafw"]
 
 DEFAULT_HZ = Fraction(8_000_000)
-DEFAULT_CHANNELS = 8
+USUAL_CHANNELS = 8
 
 INTERFACE = 0
 CONTROL_MS = 1000
@@ -63,14 +64,16 @@ def fx2lafw(address: str, settings: Settings) -> Fx2Reader:
     Raises:
         AnalyserError: there is none, it cannot be used, or a setting is none of it.
     """
-    channels = settings.channels or DEFAULT_CHANNELS
-    rate_hz = settings.rate_hz or DEFAULT_HZ
-    unit = 1 if channels <= 8 else 2
-    request = start_request(rate_hz, unit)
+    known_options("fx2lafw", settings, ())
     found = usable(address)
-    if channels > found.model.channels:
-        raise AnalyserError(f"fx2lafw: the {found.model.name} has {found.model.channels} channels, not {channels}")
+    channels = channels_of("fx2lafw", settings, USUAL_CHANNELS, found.model.channels)
+    rate_hz = settings.rate_hz or DEFAULT_HZ
+    request = start_request(rate_hz, _unit(channels))
     return Fx2Reader(ready(found), rate_hz, channels, request.data)
+
+
+def _unit(channels: int) -> int:
+    return 1 if channels <= 8 else 2
 
 
 class Fx2Reader(Reader):
@@ -93,7 +96,7 @@ class Fx2Reader(Reader):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        unit = 1 if channels <= 8 else 2
+        unit = _unit(channels)
         self.labels = tuple(Label(f"D{bit}", (str(bit),)) for bit in range(channels))
         self.tick_ns = period_ns(rate_hz)
         self.sample_rate_hz = float(rate_hz)

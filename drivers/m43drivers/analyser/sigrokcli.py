@@ -57,6 +57,8 @@ def sigrok(address: str, settings: Settings, *, program: str = PROGRAM) -> Sigro
         raise AnalyserError(
             f"{source}: expected sigrok:DRIVER[,KEY=VALUE...] such as sigrok:demo; sigrok-cli -L lists them"
         )
+    if os.name != "posix":
+        raise AnalyserError(f"{source}: sigrok-cli can be read on Linux and macOS only, so far")
     path = shutil.which(program)
     if path is None:
         raise AnalyserError(f"{source}: sigrok-cli is not on this machine; on Debian: apt install sigrok-cli")
