@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.analyser.support import runs_of_list
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def pico_narrow(samples: Sequence[int]) -> bytes:
@@ -39,8 +39,13 @@ def _narrow_repeats(count: int, value: int) -> bytes:
 
 def pico_wide(samples: Sequence[int], channels: int) -> bytes:
     """Five lines and more: slices of seven lines a byte, and counts of repeats."""
+    return pico_wide_runs(runs_of_list(samples), channels)
+
+
+def pico_wide_runs(runs: Iterable[tuple[int, int]], channels: int) -> bytes:
+    """The same for samples as runs: state and count."""
     sent = bytearray()
-    for value, count in runs_of_list(samples):
+    for value, count in runs:
         sent += bytes(0x80 | (value >> 7 * part) & 0x7F for part in range(-(-channels // 7)))
         repeats = count - 1
         while repeats >= 64:

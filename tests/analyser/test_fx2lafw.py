@@ -171,6 +171,17 @@ def test_an_overflow_is_told_with_its_time_and_recording_goes_on(tmp_path: Path)
     assert data == b"".join(before) + b"\xaa" * 512 + b"".join(behind)
 
 
+def test_an_analyser_that_starts_in_vain_is_lost(tmp_path: Path) -> None:
+    analyser = Analyser()
+    analyser.send(noise(1, 6)[0])
+    for _ in range(4):
+        analyser.start()
+    told, data = ours(tmp_path, analyser.traffic)
+    assert [notice[0] for notice in told["told"]] == ["overflow"] * 3 + ["lost"]
+    assert told["told"][-1][4] == "the analyser was started 3 times in vain; plug it out and in again"
+    assert len(data) == SIZE
+
+
 @pytest.mark.parametrize(
     ("status", "text"), [(NO_DEVICE, "the analyser was unplugged"), (STALLED, "its endpoint stalled")]
 )

@@ -54,6 +54,7 @@ INTERFACE = 0
 CONTROL_MS = 1000
 WAIT_S = 0.05
 CANCEL_S = 0.5
+MOST_VAIN = 3
 SILENCE_S = 0.2
 """How long nothing may come before it counts as an overflow, beyond four transfers' time."""
 
@@ -115,6 +116,7 @@ class Fx2Reader(Reader):
         self._transfers: list[Any] = []
         self._flying = 0
         self._cancelling = False
+        self._vain = 0
         self._context: Any = None
         self._handle: Any = None
 
@@ -138,7 +140,7 @@ class Fx2Reader(Reader):
         if self._failed is not None:
             return [*items, self._lost(self._failed)]
         if items:
-            self._heard_s = self._clock()
+            self._heard_s, self._vain = self._clock(), 0
         elif self._clock() - self._heard_s > self._patience_s:
             return [self._restarted()]
         return items
@@ -225,6 +227,9 @@ class Fx2Reader(Reader):
         """Start again after an overflow; the gap is as long as the clock says."""
         begin = self._changes.finder.position
         self._changes.cut()
+        self._vain += 1
+        if self._vain > MOST_VAIN:
+            return self._lost(f"the analyser was started {MOST_VAIN} times in vain; plug it out and in again")
         try:
             self._send_start()
         except self._usb_error:

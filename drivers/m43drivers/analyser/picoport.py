@@ -37,8 +37,9 @@ ATTEMPTS = 3
 ANSWER_S = 1.0
 SETTLE_S = 0.5
 TRAILER_S = 0.6
-SILENCE_S = 5.0
-"""How long nothing may come: lines at rest fill the board's buffer with repeats, which it sends now and then."""
+SILENCE_S = 2.0
+HALF_BUFFER = 1_000_000
+"""How long nothing may come, beyond the time of half of the largest buffer: a board sends when half of it is full."""
 
 
 def pico(address: str, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> PicoReader:
@@ -158,7 +159,7 @@ class PicoReader(Reader):
                 return self._taken(data)
         except GoneError as error:
             return self._lost(f"the port is gone ({error})")
-        if self._clock() - self._heard_s > SILENCE_S:
+        if self._clock() - self._heard_s > SILENCE_S + HALF_BUFFER / self.sample_rate_hz:
             return self._lost("it does not send any more; plug it out and in again")
         return []
 
