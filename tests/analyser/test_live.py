@@ -77,7 +77,7 @@ def test_blocks_and_notices_come_in_order() -> None:
     reader = Script([0, 1, 1], gap, [1, 2])
     with LiveStream(reader) as live:
         assert expanded(live.items()) == ([0, 1, 1, *[-1] * 7, 1, 2], [gap])
-        assert live.notices == [gap]
+        assert list(live.notices) == [gap]
     assert reader.closed == 1
 
 
@@ -89,7 +89,7 @@ def test_the_seam_of_all_captures() -> None:
         blocks = list(capture.blocks(0b10))
         rows = [(block.ticks.tolist(), block.states.tolist(), block.end) for block in blocks]
         assert rows == [([0, 2], [0, 2], 2), ([], [], 11)]
-        assert live.notices == [gap]
+        assert list(live.notices) == [gap]
 
 
 def test_a_slow_taker_loses_whole_blocks_and_is_told_which() -> None:

@@ -78,10 +78,10 @@ def test_messages_live_and_from_the_recording(tmp_path: Path) -> None:
     sleep = parse_trigger("SLEEP^", PUBLIC)
     assert isinstance(sleep, EdgeTrigger)
     bit = LINES.index(sleep.line)
-    befores = [None, *(int(block.states[-1]) if block.states.size else None for block in blocks)]
-    tick = next(
-        found for block, before in zip(blocks, befores, strict=False) if (found := sleep.find(block, bit, before))
-    )
+    changing = [block for block in blocks if block.ticks.size]
+    befores = [None, *(int(block.states[-1]) for block in changing)]
+    found = [sleep.find(block, bit, before) for block, before in zip(changing, befores, strict=False)]
+    tick = next(one for one in found if one is not None)
     assert tick * TICK_NS == pytest.approx(1_000_000, abs=TICK_NS)
     held = BlockGate(history_ticks=80)
     assert [block for each in blocks for block in held.feed(each)] == []

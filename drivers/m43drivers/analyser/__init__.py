@@ -51,7 +51,7 @@ def open_analyser(
     channels: int | None = None,
     capacity: int = CAPACITY,
 ) -> LiveStream:
-    """Open an analyser, and begin to record.
+    """Open an analyser, and begin to record; this may take seconds, so call it in a thread where an event loop runs.
 
     Args:
         source: ``SCHEME[:ADDRESS][?KEY=VALUE&...]``, such as ``fx2lafw`` or ``sump:/dev/ttyACM0?rle=0``.

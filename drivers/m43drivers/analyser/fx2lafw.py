@@ -55,6 +55,7 @@ CONTROL_MS = 1000
 WAIT_S = 0.05
 CANCEL_S = 0.5
 MOST_VAIN = 3
+INTERRUPTED = -10
 SILENCE_S = 0.2
 """How long nothing may come before it counts as an overflow, beyond four transfers' time."""
 
@@ -135,7 +136,7 @@ class Fx2Reader(Reader):
 
     def read(self) -> list[Piece | Notice]:
         """Return what came."""
-        self._context.handleEventsTimeout(WAIT_S)
+        self._wait()
         items = self._taken()
         if self._failed is not None:
             return [*items, self._lost(self._failed)]
@@ -194,6 +195,14 @@ class Fx2Reader(Reader):
     def _send_start(self) -> None:
         self._handle.controlWrite(REQUEST_OUT, START, 0, 0, self._start_data, CONTROL_MS)
 
+    def _wait(self) -> None:
+        """Let libusb work for a while; a signal that this thread happens to get is no failure."""
+        try:
+            self._context.handleEventsTimeout(WAIT_S)
+        except self._usb_error as error:
+            if error.value != INTERRUPTED:
+                self._failed = self._failed or str(error)
+
     def _done(self, transfer: Any) -> None:
         """Take what a transfer brought, and let it wait for more; called by libusb."""
         self._flying -= 1
@@ -247,7 +256,7 @@ class Fx2Reader(Reader):
                 transfer.cancel()
         end = self._clock() + CANCEL_S
         while self._flying and self._clock() < end:
-            self._context.handleEventsTimeout(WAIT_S)
+            self._wait()
         self._transfers.clear()
 
 

@@ -7,8 +7,10 @@ and the reader finds an `OVERRUN` notice in its place with the exact ticks that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,8 @@ __all__ = ["CAPACITY", "CLOSE_S", "LiveStream", "Reader"]
 
 CAPACITY = 4_000_000
 """Rows that the queue holds at most: some 40 MB, and four seconds of the densest traffic that eight lines can carry."""
+
+MOST_NOTICES = 1000
 
 CLOSE_S = 2.0
 """How long closing may take."""
@@ -87,14 +91,14 @@ class LiveStream:
         AnalyserError: the source does not begin.
 
     Attributes:
-        notices: all notices that were taken so far.
+        notices: the last notices that were taken, `MOST_NOTICES` at most.
     """
 
     def __init__(self, reader: Reader, *, capacity: int = CAPACITY) -> None:
         self._reader = reader
         self._queue = PieceQueue(capacity)
         self._stopping = threading.Event()
-        self.notices: list[Notice] = []
+        self.notices: deque[Notice] = deque(maxlen=MOST_NOTICES)
         self._defect: Exception | None = None
         try:
             reader.start()
@@ -146,7 +150,13 @@ class LiveStream:
         """
         masked, news = _Masked(mask), asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._queue.tell(lambda: loop.call_soon_threadsafe(news.set))
+
+        def wake() -> None:
+            """Called in the reader's thread, perhaps when the loop is closed already."""
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(news.set)
+
+        self._queue.tell(wake)
         try:
             while not self._queue.over:
                 news.clear()
