@@ -31,15 +31,16 @@ def _no_leaks() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "sumpport.SETTLE_S",
-        "sumpport.ANSWER_S",
-        "sumpport.SILENCE_S",
-        "picoport.SETTLE_S",
-        "picoport.ANSWER_S",
-    ):
-        monkeypatch.setattr(f"m43drivers.analyser.{name}", 0.15 if name.endswith("SILENCE_S") else 0.05)
+def _settled_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sumpport", "picoport"):
+        monkeypatch.setattr(f"m43drivers.analyser.{name}.SETTLE_S", 0.05)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For devices that do not answer."""
+    for name in ("sumpport.ANSWER_S", "sumpport.SILENCE_S", "picoport.ANSWER_S"):
+        monkeypatch.setattr(f"m43drivers.analyser.{name}", 0.15)
 
 
 def taken(live: LiveStream, enough: Callable[[list[Item]], bool]) -> list[Item]:
@@ -84,6 +85,7 @@ def test_sump_garbage_before_the_answer_and_a_reset_that_is_not_heard() -> None:
 
 
 @pytest.mark.parametrize(("identity", "found"), [(b"", "nothing"), (b"OK\r\n", "4f 4b 0d 0a")])
+@pytest.mark.usefixtures("_impatient")
 def test_sump_refuses_what_is_none(identity: bytes, found: str) -> None:
     with Plugged(Sump(identity=identity)) as path, pytest.raises(AnalyserError) as caught:
         open_analyser(f"sump:{path}")
@@ -91,6 +93,7 @@ def test_sump_refuses_what_is_none(identity: bytes, found: str) -> None:
     assert str(caught.value) == expected
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_sump_a_buffer_that_breaks_off_is_told_and_its_newest_part_kept() -> None:
     model = Sump(cut={1: 21})
     with Plugged(model) as path, open_analyser(f"sump:{path}?rle=0", channels=8) as live:
@@ -103,6 +106,7 @@ def test_sump_a_buffer_that_breaks_off_is_told_and_its_newest_part_kept() -> Non
     assert told[: len(wanted)] == wanted
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_sump_that_does_not_answer_any_more() -> None:
     with Plugged(Sump(silent_from=1)) as path, open_analyser(f"sump:{path}") as live:
         items = list(live.items())
@@ -111,6 +115,7 @@ def test_sump_that_does_not_answer_any_more() -> None:
     assert notice.text == "it does not answer any more; plug it out and in again"
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_sump_that_waits_for_its_trigger_is_not_lost_and_stops() -> None:
     with Plugged(Sump(silent_from=0)) as path, open_analyser(f"sump:{path}?trigger=0:1") as live:
         time.sleep(0.5)
@@ -189,6 +194,7 @@ def test_pico_unplugged() -> None:
         (Pico(identity=b"SRPICO,A031D05,00"), "expected 1 to 5 channels, found 6"),
     ],
 )
+@pytest.mark.usefixtures("_impatient")
 def test_pico_refused(model: Pico, text: str) -> None:
     with Plugged(model) as path, pytest.raises(AnalyserError) as caught:
         open_analyser(f"pico:{path}", channels=6)
