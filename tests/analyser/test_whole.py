@@ -12,13 +12,13 @@ import pytest
 from m43drivers.analyser import Notice, open_analyser
 from m43drivers.analyser.recorder import LiveRecorder
 from m43drivers.analyser.trigger import BlockGate, EdgeTrigger, EventGate, EventTrigger, parse_trigger
-from m43drivers.capture.writing.sampling import sampled
 from m43proto import PUBLIC
 from m43proto.events import MessageSeen
 from m43proto.pins import LINES
 from tests.analyser.encoders import pico_wide_runs
 from tests.analyser.models import Pico, Plugged
 from tests.capture.sessions import decoded, pins, said, simulated
+from tests.capture.writers import samples_of
 from tests.observing import observed, of
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ TICK_NS = 125
 def sent_by_a_board() -> tuple[bytes, int]:
     """Return a session as a board sends it, and how many samples that are."""
     session = simulated()
-    samples = sampled(session.channels, session.end_ns, RATE)
-    counts = np.diff(np.append(samples.starts, samples.count))
-    return pico_wide_runs(zip(samples.states.tolist(), counts.tolist(), strict=True), len(LINES)), samples.count
+    samples = samples_of(session.channels, session.end_ns, RATE)
+    starts = np.concatenate([[0], np.flatnonzero(samples[1:] != samples[:-1]) + 1])
+    counts = np.diff(np.append(starts, samples.size))
+    return pico_wide_runs(zip(samples[starts].tolist(), counts.tolist(), strict=True), len(LINES)), samples.size
 
 
 def events_of(blocks: Iterable[Block], end: int) -> list[Event]:

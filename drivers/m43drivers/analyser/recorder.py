@@ -24,7 +24,7 @@ from m43drivers.analyser.model import Notice, Piece
 from m43drivers.analyser.pieces import PieceQueue
 from m43drivers.capture.common import one_line
 from m43drivers.capture.model import CaptureError
-from m43drivers.capture.writing.sigrok import ENTRY_BYTES, add_entry, metadata_text, packed_runs
+from m43drivers.capture.writing.sigrok import ENTRY_BYTES, add_entry, metadata_text
 
 if TYPE_CHECKING:
     import os
@@ -120,8 +120,9 @@ class SessionFile:
             states: of each run.
             ticks: number of samples.
         """
-        for packed in packed_runs(starts, states, ticks, self._unit):
-            self._held += packed
+        octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, : self._unit]
+        runs = np.ascontiguousarray(octets).view(f"V{self._unit}")[:, 0]
+        self._held += np.repeat(runs, np.diff(np.append(starts, ticks))).tobytes()
         self.ticks += ticks
         if len(self._held) >= self._entry:
             self._flush()

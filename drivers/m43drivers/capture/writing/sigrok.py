@@ -6,19 +6,17 @@ The note stands in the group ``[global]``, which sigrok's programs do not look i
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from m43drivers.capture.writing.sampling import Samples
 
-__all__ = ["ENTRY_BYTES", "add_entry", "metadata_text", "packed_runs", "write"]
+__all__ = ["add_entry", "metadata_text", "write"]
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -33,20 +31,24 @@ def write(target: Path, samples: Samples, note: str) -> None:
     unit = (len(samples.names) + 7) // 8
     with zipfile.ZipFile(target, "x") as archive:
         add_entry(archive, "version", b"2")
-        add_entry(archive, "metadata", metadata_text(samples.names, samples.rate_hz, unit, note).encode())
-        for number, block in enumerate(packed_runs(samples.starts, samples.states, samples.count, unit), 1):
+        add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
+        for number, block in enumerate(_blocks(samples, unit), 1):
             add_entry(archive, f"logic-1-{number}", block)
 
 
 def add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a file to the zip, without a time of day."""
+    """Add an entry that is the same whenever and wherever it is made."""
     entry = zipfile.ZipInfo(name)
     entry.create_system = CREATED_ON_UNIX
     entry.external_attr = MODE
     archive.writestr(entry, data, zipfile.ZIP_DEFLATED, LEVEL)
 
 
-def metadata_text(names: Sequence[str], rate_hz: int, unit: int, note: str) -> str:
+def _metadata(samples: Samples, unit: int, note: str) -> str:
+    return metadata_text(samples.names, samples.rate_hz, unit, note)
+
+
+def metadata_text(names: tuple[str, ...], rate_hz: int, unit: int, note: str) -> str:
     """Return what a session says of itself."""
     escaped = note.replace("\\", "\\\\")
     lines = [
@@ -64,24 +66,15 @@ def metadata_text(names: Sequence[str], rate_hz: int, unit: int, note: str) -> s
     return "\n".join(lines) + "\n"
 
 
-def packed_runs(
-    starts: NDArray[np.int64], states: NDArray[np.unsignedinteger[Any]], count: int, unit: int
-) -> Iterator[bytes]:
-    """Yield samples as little-endian integers of ``unit`` bytes, an entry at a time.
-
-    Args:
-        starts: number of the first sample of each run, from 0.
-        states: of each run.
-        count: number of samples.
-        unit: bytes per sample.
-    """
-    octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
-    runs = np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]
-    borders = np.append(starts, count)
+def _blocks(samples: Samples, unit: int) -> Iterator[bytes]:
+    """Yield the samples as little-endian integers of ``unit`` bytes, an entry at a time."""
+    octets = samples.states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
+    states = np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]
+    borders = np.append(samples.starts, samples.count)
     size = ENTRY_BYTES // unit
-    for begin in range(0, count, size):
-        end = min(begin + size, count)
-        first = int(np.searchsorted(starts, begin, "right")) - 1
-        last = int(np.searchsorted(starts, end, "left"))
+    for begin in range(0, samples.count, size):
+        end = min(begin + size, samples.count)
+        first = int(np.searchsorted(samples.starts, begin, "right")) - 1
+        last = int(np.searchsorted(samples.starts, end, "left"))
         lengths = np.diff(np.clip(borders[first : last + 1], begin, end))
-        yield np.repeat(runs[first:last], lengths).tobytes()
+        yield np.repeat(states[first:last], lengths).tobytes()
