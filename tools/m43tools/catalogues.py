@@ -6,9 +6,7 @@ or, without one, every message class that it declares itself.
 
 from __future__ import annotations
 
-import runpy
 from functools import reduce
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +57,8 @@ def named_catalogue(name: str) -> Catalogue:
 
 
 def _from_package(name: str) -> Catalogue:
+    from importlib.metadata import entry_points  # Slow to import, and seldom asked for.
+
     installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in installed:
         known = ", ".join([*BUILT_IN, *installed])
@@ -71,6 +71,8 @@ def _from_package(name: str) -> Catalogue:
 
 
 def _from_file(path: Path) -> Catalogue:
+    import runpy
+
     if not path.is_file():
         raise DeclarationError("no such file")
     try:
