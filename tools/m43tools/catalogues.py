@@ -17,6 +17,7 @@ from m43proto.schema import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
 
 __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "combined", "named_catalogue"]
 
@@ -56,9 +57,14 @@ def named_catalogue(name: str) -> Catalogue:
     return _from_package(name)
 
 
-def _from_package(name: str) -> Catalogue:
-    from importlib.metadata import entry_points  # Slow to import, and seldom asked for.
+def entry_points(*, group: str) -> Iterable[EntryPoint]:
+    """Return what installed packages announce; looking for it is slow to import, and seldom asked for."""
+    from importlib import metadata
 
+    return metadata.entry_points(group=group)
+
+
+def _from_package(name: str) -> Catalogue:
     installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in installed:
         known = ", ".join([*BUILT_IN, *installed])
