@@ -125,8 +125,18 @@ class Connection:
 
     @property
     def at_rest(self) -> bool:
-        """Whether an observer has reported all that it took: no byte, burst or transaction is open, nothing is lost."""
-        return self._framer.at_rest and self._decoder.at_rest
+        """Whether an observer has reported all that it took."""
+        return self.turns_at_rest and self.lines_at_rest
+
+    @property
+    def turns_at_rest(self) -> bool:
+        """Whether no transaction is open, and nothing is lost that is still to be reported."""
+        return self._framer.at_rest
+
+    @property
+    def lines_at_rest(self) -> bool:
+        """Whether no clock, byte or burst is open."""
+        return self._decoder.at_rest
 
     @property
     def hunting(self) -> bool:

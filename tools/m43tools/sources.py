@@ -14,7 +14,6 @@ from m43drivers.bulk.looking import found_lines, living_lines
 from m43drivers.bulk.observing import observe_stream
 from m43drivers.capture import CaptureError, open_stream
 from m43drivers.lines import lines_by_name, lines_by_request
-from m43drivers.transports.recorded import HeartbeatRow, LostRow, PollRow, is_exchange, read_exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +75,7 @@ def open_source(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Cat
         CaptureError: the capture cannot be read.
         TransportError: the recording cannot be read.
     """
-    recordings = [path for path in paths if path != STDIN and is_exchange(path)]
+    recordings = [path for path in paths if _is_exchange(path)]
     if not recordings:
         return _capture(paths, options, catalogue, progress)
     if len(paths) > 1:
@@ -84,7 +83,21 @@ def open_source(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Cat
     for name, value in (("--pins", options.pins), ("--rate", options.rate), ("--channels", options.channels)):
         if value is not None:
             raise click.UsageError(f"{name} is for captures; {recordings[0]} is a recording of exchanges")
+    from m43drivers.transports.recorded import read_exchange
+
     return _exchange(read_exchange(recordings[0]), catalogue, progress)
+
+
+def _is_exchange(path: Path) -> bool:
+    """Tell whether a file is a recording; what speaks to lenses is imported only if it may be one."""
+    if path == STDIN or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if not file.read(64).lstrip().startswith(b"{"):
+            return False
+    from m43drivers.transports.recorded import is_exchange
+
+    return is_exchange(path)
 
 
 def _exchange(exchange: Exchange, catalogue: Catalogue, progress: Progress) -> Source:
@@ -108,6 +121,8 @@ def _portions(exchange: Exchange, catalogue: Catalogue) -> Iterator[Found]:
 
 def _notes(exchange: Exchange) -> Iterable[str]:
     """Yield what the rows of a recording cannot show."""
+    from m43drivers.transports.recorded import HeartbeatRow, LostRow, PollRow
+
     alike = sum(row.alike for row in exchange.rows if isinstance(row, PollRow | HeartbeatRow))
     if alike:
         yield f"{alike} polls are not in the recording, for their answers were like the one before; nor in any figure"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.pins import Line
 
-__all__ = ["MOST_CARRIED", "AckedDecoder", "End", "Found"]
+__all__ = ["MOST_CARRIED", "AckedDecoder", "Decoder", "End", "Found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ MOST_CARRIED = 1 << 17
 _AT_ONCE = 1 << 12
 
 
-class AckedDecoder:
-    """Decodes rows of levels batch by batch, where BODY_ACK was recorded.
+class Decoder:
+    """Decodes rows of levels batch by batch: what is common with BODY_ACK and without.
 
     Args:
         lines: the lines that the levels really hold.
@@ -66,6 +66,8 @@ class AckedDecoder:
         self._ticks = np.empty(0, np.int64)
         self._levels = np.empty(0, np.uint8)
         self._shutter: int | None = None
+        self._rose_ns = 0
+        self._aligned = False
         self._last_tick: int | None = None
 
     def take(self, ticks: NDArray[np.int64], levels: NDArray[np.uint8]) -> Iterator[Found]:
@@ -100,6 +102,56 @@ class AckedDecoder:
 
     def _walk(self, rows: Rows, frame: FrameLines, row: int) -> Generator[Found, None, int]:
         """Decode rows from a moment on at which nothing is open; return the first that must wait for more."""
+        raise NotImplementedError
+
+    def _at_rest(self) -> bool:
+        """Tell whether the engine can hand over to whole arrays."""
+        return self._connection.at_rest
+
+    def _carry(self, rows: Rows, frame: FrameLines, row: int) -> None:
+        """Keep the rows that must wait."""
+        self._shutter = frame.shutter_at(row)
+        self._before = rows.levels_before(row)
+        self._ticks, self._levels = rows.ticks[row:].copy(), rows.levels[row:].copy()
+
+    def _hand_over(self, rows: Rows, frame: FrameLines, row: int) -> None:
+        """Let the engine go on from a row on."""
+        shutter = frame.shutter_at(row)
+        shutter_ns = None if shutter is None else nearest(shutter * self._tick_ns)
+        last_ns = None if self._last_tick is None else nearest(self._last_tick * self._tick_ns)
+        self._connection.rejoin(Resumed(rows.levels_before(row), self._rose_ns, self._aligned, shutter_ns), last_ns)
+        self._last_tick = None
+
+    def _feed(self, rows: Rows, row: int, until: int) -> Generator[Found, None, int]:
+        """Let the engine decode rows up to the first moment from row `until` on at which it can hand over.
+
+        Returns:
+            the first row that it has not taken.
+        """
+        connection, at_once = self._connection, _AT_ONCE
+        self._loose = True
+        while self._loose and row < len(rows):
+            some = slice(row, row + at_once)
+            times = ticks_to_ns(rows.ticks[some], self._tick_ns).tolist()
+            for t_ns, levels in zip(times, rows.levels[some].tolist(), strict=True):
+                connection.receive_levels(t_ns, levels)
+                row += 1
+                if row >= until and self._at_rest():
+                    self._loose = False
+                    break
+        yield from self._told()
+        self._rose_ns, self._aligned = connection.resumed.rose_ns, connection.resumed.aligned
+        return row
+
+    def _told(self) -> Iterator[Found]:
+        if events := list(self._connection.events()):
+            yield events
+
+
+class AckedDecoder(Decoder):
+    """Decodes rows of levels where BODY_ACK was recorded."""
+
+    def _walk(self, rows: Rows, frame: FrameLines, row: int) -> Generator[Found, None, int]:
         bursts = Bursts(rows, row, self._longest_low, self._tick_ns)
         run: Run | None = None
         burst = 0
@@ -121,51 +173,9 @@ class AckedDecoder:
             if self._loose:
                 return row
             burst = bursts.first_from(row)
-        return (yield from self._rest(rows, frame, bursts, row))
-
-    def _rest(self, rows: Rows, frame: FrameLines, bursts: Bursts, row: int) -> Generator[Found, None, int]:
-        """Tell what stands before the rows that must wait; return the first of these."""
         stop = bursts.open_from(row)
         if len(rows) - stop > MOST_CARRIED:
             self._hand_over(rows, frame, row)
             return (yield from self._feed(rows, row, len(rows)))
         yield from frame.alone(row, stop, self._tick_ns)
         return stop
-
-    def _carry(self, rows: Rows, frame: FrameLines, row: int) -> None:
-        """Keep the rows that must wait."""
-        self._shutter = frame.shutter_at(row)
-        self._before = rows.levels_before(row)
-        self._ticks, self._levels = rows.ticks[row:].copy(), rows.levels[row:].copy()
-
-    def _hand_over(self, rows: Rows, frame: FrameLines, row: int) -> None:
-        """Let the engine go on from a row on."""
-        shutter = frame.shutter_at(row)
-        shutter_ns = None if shutter is None else nearest(shutter * self._tick_ns)
-        last_ns = None if self._last_tick is None else nearest(self._last_tick * self._tick_ns)
-        self._connection.rejoin(Resumed(rows.levels_before(row), 0, aligned=True, shutter_ns=shutter_ns), last_ns)
-        self._last_tick = None
-
-    def _feed(self, rows: Rows, row: int, until: int) -> Generator[Found, None, int]:
-        """Let the engine decode rows up to the first moment from row `until` on at which nothing is open.
-
-        Returns:
-            the first row that it has not taken.
-        """
-        connection, at_once = self._connection, _AT_ONCE
-        self._loose = True
-        while self._loose and row < len(rows):
-            some = slice(row, row + at_once)
-            times = ticks_to_ns(rows.ticks[some], self._tick_ns).tolist()
-            for t_ns, levels in zip(times, rows.levels[some].tolist(), strict=True):
-                connection.receive_levels(t_ns, levels)
-                row += 1
-                if row >= until and connection.at_rest:
-                    self._loose = False
-                    break
-        yield from self._told()
-        return row
-
-    def _told(self) -> Iterator[Found]:
-        if events := list(self._connection.events()):
-            yield events

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m43drivers.bulk.observing import channels_mask
-from m43drivers.capture.collecting import collected
 from m43drivers.lines import ACK_LINES
-from m43drivers.pinfinder import find_lines
 from m43proto.pins import Line
 
 if TYPE_CHECKING:
@@ -40,6 +38,9 @@ def found_lines(stream: CaptureStream) -> tuple[CaptureStream, dict[Line, int], 
     Raises:
         CaptureError: no two channels carry traffic of the mount, or the file breaks the format.
     """
+    from m43drivers.capture.collecting import collected
+    from m43drivers.pinfinder import find_lines
+
     blocks = stream.blocks(None)
     prefix = list(_up_to(blocks, PREFIX_ROWS))
     beginning = collected(replace(stream, blocks=lambda _: iter(prefix)))
