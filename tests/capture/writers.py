@@ -151,7 +151,7 @@ def sal_bytes(
     meta: str | None = None,
     method: int = zipfile.ZIP_DEFLATED,
 ) -> bytes:
-    """Write a Logic 2 session whose lines are cut into chunks of ``chunk`` samples; the names stand in ``meta.json``."""
+    """Write a Logic 2 session with chunks of ``chunk`` samples; the names stand in ``meta.json``."""
     rows = [
         {"type": "channel", "name": one.name, "channel": {"type": "Digital", "deviceChannel": number}}
         for number, one in enumerate(channels)

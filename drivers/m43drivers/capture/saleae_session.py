@@ -340,4 +340,4 @@ def _is_last(octets: NDArray[np.uint8]) -> NDArray[np.bool_]:
     certain = below & ((octets < SINGLE) | behind)
     places = np.arange(octets.size)
     since = places - np.maximum.accumulate(np.where(certain, places, -1))
-    return certain | (below & (since % 2 == 0))
+    return np.asarray(certain | (below & (since % 2 == 0)))
