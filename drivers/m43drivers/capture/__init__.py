@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from m43drivers.capture.collecting import collected
 from m43drivers.capture.common import Options, shown
 from m43drivers.capture.input import Input
 from m43drivers.capture.merge import merged_changes
-from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance
+from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance, RateMissingError
 from m43drivers.capture.stream import CaptureStream
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READERS",
+    "STDIN",
     "Capture",
     "CaptureError",
     "CaptureStream",
     "Channel",
     "Provenance",
+    "RateMissingError",
     "Reader",
     "merged_changes",
     "open_capture",
@@ -112,6 +115,11 @@ def _by_path(
     return paths
 
 
+def _raw(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+    (source,) = inputs
+    return raw.stream((source.path,), options, source.head)
+
+
 READERS = (
     Reader(
         name="sigrok",
@@ -178,7 +186,7 @@ READERS = (
         name="raw",
         suffixes=(".raw", ".bin", ".dat"),
         matches=_never,
-        open=_by_path(raw.stream),
+        open=_raw,
         pipes=True,
         description="raw packed samples with a given rate (.raw, .bin, .dat)",
     ),
@@ -279,8 +287,8 @@ def _printable(error: CaptureError) -> CaptureError:
 def _found(files: tuple[Path, ...], options: Options) -> tuple[Reader, tuple[Input, ...]]:
     """Find the reader of files, by their kind, their content or their name."""
     if files == (STDIN,):
-        source = Input(STDIN, 0, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
-        return (_named("raw") if options.rate_hz is not None else _piped(source)), (source,)
+        source = Input(STDIN, 0, FileIO(sys.stdin.fileno(), closefd=False))
+        return _piped(source, options), (source,)
     modes = [_mode(file) for file in files]
     if len(files) == 1 and stat.S_ISDIR(modes[0]):
         return _named("saleae-binary"), (Input(files[0], 0),)
@@ -298,13 +306,14 @@ def _mode(path: Path) -> int:
         raise CaptureError(path, "no path can look like this; check it") from error
 
 
-def _piped(source: Input) -> Reader:
+def _piped(source: Input, options: Options) -> Reader:
     """Find the reader of a pipe by what comes first; without a rate it is no raw samples."""
     while len(source.head) < ENOUGH and source.pipe and (more := source.pipe.read(ENOUGH)):
         source.head += more
     if not source.head:
         raise CaptureError(source.path, "nothing came in; check the program before the pipe")
-    reader = next((reader for reader in READERS if reader.matches(source.head)), None)
+    found = [reader for reader in READERS if reader.matches(source.head)]
+    reader = next(iter(found), None if options.rate_hz is None else _named("raw"))
     if reader is None or not reader.pipes:
         known = ", ".join(reader.description for reader in READERS if reader.pipes)
         begins = f"begins with {shown(source.head[:16])}"

@@ -115,7 +115,9 @@ def _members(path: Path, archive: Archive) -> dict[str, int]:
     """Give the entries of digital lines and their numbers, in order."""
     found = {name: int(match[1]) for name in archive.names if (match := MEMBER.fullmatch(name))}
     if not found:
-        raise CaptureError(path, "holds no digital line (digital-N.bin), only analog ones; record digital lines")
+        raise CaptureError(
+            path, "a Logic 2 session without digital lines (digital-N.bin); record digital channels, too"
+        )
     if len(found) > MAX_CHANNELS:
         raise CaptureError(path, f"expected at most {MAX_CHANNELS} lines, found {len(found)}; save fewer lines")
     return dict(sorted(found.items(), key=lambda item: item[1]))

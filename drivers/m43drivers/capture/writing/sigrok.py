@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from m43drivers.capture.writing.sampling import Samples
 
-__all__ = ["add_entry", "write"]
+__all__ = ["add_entry", "metadata_text", "write"]
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -28,7 +28,7 @@ def write(target: Path, samples: Samples, note: str) -> None:
     unit = (len(samples.names) + 7) // 8
     with zipfile.ZipFile(target, "x") as archive:
         add_entry(archive, "version", b"2")
-        add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
+        add_entry(archive, "metadata", metadata_text(samples.names, samples.rate_hz, unit, note).encode())
         for number, block in enumerate(samples.pieces(unit, ENTRY_BYTES // unit), 1):
             add_entry(archive, f"logic-1-{number}", block)
 
@@ -41,7 +41,8 @@ def add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(entry, data, zipfile.ZIP_DEFLATED, LEVEL)
 
 
-def _metadata(samples: Samples, unit: int, note: str) -> str:
+def metadata_text(names: tuple[str, ...], rate_hz: int, unit: int, note: str) -> str:
+    """Return what a session says of itself."""
     escaped = note.replace("\\", "\\\\")
     lines = [
         "[global]",
@@ -49,10 +50,10 @@ def _metadata(samples: Samples, unit: int, note: str) -> str:
         "",
         "[device 1]",
         "capturefile=logic-1",
-        f"total probes={len(samples.names)}",
-        f"samplerate={samples.rate_hz} Hz",
+        f"total probes={len(names)}",
+        f"samplerate={rate_hz} Hz",
         "total analog=0",
-        *(f"probe{number}={name}" for number, name in enumerate(samples.names, 1)),
+        *(f"probe{number}={name}" for number, name in enumerate(names, 1)),
         f"unitsize={unit}",
     ]
     return "\n".join(lines) + "\n"
