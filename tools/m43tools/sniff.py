@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import shutil
@@ -222,6 +221,8 @@ def _refuse_nonsense(request: _Request) -> None:
         raise click.UsageError("--only chooses messages and events; it needs --layer messages")
     known = [*(kind.spec.name for kind in request.catalogue), UNKNOWN, *EVENT_NAMES]
     for name in sorted(request.only - set(known)):
+        import difflib
+
         near = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise click.UsageError(f"--only: nothing is called {name}; {hint}")

@@ -203,7 +203,7 @@ class _Clocks:
         if at == len(self._sleeps):
             return []
         sleep = int(self._sleeps[at])
-        before = int(np.searchsorted(self._rises, sleep, "right"))
+        before = int(np.searchsorted(self._rises, sleep))
         return [(before - (before - first) % BITS_PER_BYTE, sleep + 1)]
 
 

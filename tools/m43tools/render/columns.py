@@ -34,6 +34,9 @@ class Writer(Protocol):
         """Write what is shown of a stretch of regular traffic."""
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class JsonWriter:
     """One JSON object per line."""
 
@@ -51,7 +54,7 @@ class JsonWriter:
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a line."""
-        return json.dumps(value, ensure_ascii=False)
+        return _ENCODE(value)
 
     def line(self, event: Event) -> str:
         """Return the line of one event."""
