@@ -162,6 +162,18 @@ def sal_bytes(
     return zip_bytes(entries, method)
 
 
+def sal_run(length: int) -> bytes:
+    """Write a run: six bits in the first byte, seven in each that follows, the most significant first."""
+    if length < 0x40:
+        return bytes([length])
+    rest = [length & 0x7F]
+    length >>= 7
+    while length >= 0x40:
+        rest.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([0x40 | length, *reversed(rest)])
+
+
 def dsl_bytes(channels: Sequence[Channel], end_ns: int, rate_hz: int, *, version: str = "3") -> bytes:
     """Write a DSView session of up to 2^24 samples."""
     samples = samples_of(channels, end_ns, rate_hz)
@@ -221,7 +233,7 @@ def _sal_line(one: Channel, count: int, rate_hz: int, version: int, chunk: int, 
         end = min(begin + chunk, count)
         initial = (one.initial + sum(at <= begin for at in toggles)) & 1
         borders = [begin, *(at for at in toggles if begin < at < end), end]
-        runs = b"".join(_sal_run(after - before - 1) for before, after in pairwise(borders))
+        runs = b"".join(sal_run(after - before - 1) for before, after in pairwise(borders))
         first, last = start + begin, start + end
         if version == 2:
             chunks.append(struct.pack("<QQBBQ", first, last, initial, 0, len(runs)) + runs)
@@ -229,18 +241,6 @@ def _sal_line(one: Channel, count: int, rate_hz: int, version: int, chunk: int, 
             table = struct.pack("<QQQI", 1, first, 0, initial)
             chunks.append(struct.pack("<6Q", first, last, last - first, rate_hz, 1, len(runs)) + runs + table)
     return head + struct.pack("<Q", len(chunks)) + b"".join(chunks)
-
-
-def _sal_run(length: int) -> bytes:
-    """Write a run: six bits in the first byte, seven in each that follows, the most significant first."""
-    if length < 0x40:
-        return bytes([length])
-    rest = [length & 0x7F]
-    length >>= 7
-    while length >= 0x40:
-        rest.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([0x40 | length, *reversed(rest)])
 
 
 def _on_grid(one: Channel, rate_hz: Fraction | int) -> Channel:
