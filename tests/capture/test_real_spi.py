@@ -55,7 +55,7 @@ def spi_bytes(path: Path, wiring: Wiring) -> bytes:
     edge = np.append(False, (levels[1:] != levels[:-1]) & (levels[1:] == active))
     chosen = (states & 4 == 0) if select else np.ones(states.size, bool)
     begins = np.append(True, chosen[1:] != chosen[:-1])
-    found, bits = bytearray(), []
+    found, bits = bytearray(), list[int]()
     for begin, is_edge, is_chosen, state in zip(begins, edge, chosen, states.tolist(), strict=True):
         if begin:
             bits = []

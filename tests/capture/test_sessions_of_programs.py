@@ -1,4 +1,4 @@
-"""Sessions of Logic 2, DSView and the Logic Sniffer client, changes of Logic 1: every way in which they can be broken."""
+"""Sessions of Logic 2, DSView and the Logic Sniffer, changes of Logic 1: every way in which they can be broken."""
 
 from __future__ import annotations
 
