@@ -22,7 +22,16 @@ from m43tools.render.spec import markdown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["CAPTURE", "EXPECTED", "PROVENANCE", "capture_file", "capture_table", "provenances", "rebuilt", "same_session"]
+__all__ = [
+    "CAPTURE",
+    "EXPECTED",
+    "PROVENANCE",
+    "capture_file",
+    "capture_table",
+    "provenances",
+    "rebuilt",
+    "same_session",
+]
 
 CAPTURE, EXPECTED, PROVENANCE = "capture.sr", "expected.jsonl", "capture.toml"
 
@@ -91,7 +100,7 @@ def _beside(folder: Path, argument: str) -> str:
 
 
 def same_session(one: bytes, other: bytes) -> bool:
-    """Tell whether two sessions that are zip archives hold the same; how they are packed depends on the version of zlib."""
+    """Tell whether two zip archives hold the same; how they are packed depends on the version of zlib."""
     return one == other or dict(_entries(one)) == dict(_entries(other))
 
 
