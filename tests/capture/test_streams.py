@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -96,8 +97,8 @@ def checked(blocks: Iterable[Block], mask: int) -> tuple[list[int], list[int], i
         states += block.states.tolist()
         end = block.end
     assert ticks[0] == 0
-    assert all(before < after for before, after in zip(ticks, ticks[1:], strict=False))
-    assert all(before != after for before, after in zip(states, states[1:], strict=False))
+    assert all(before < after for before, after in pairwise(ticks))
+    assert all(before != after for before, after in pairwise(states))
     assert all(state & ~mask == 0 for state in states)
     return ticks, states, end
 
@@ -225,8 +226,8 @@ def test_regular_files_are_read_in_columns(tmp_path: Path, monkeypatch: pytest.M
     channels = [channel("CLK", 0, range(10, 600_000, 10)), channel("DATA", 1, range(11, 600_000, 130))]
     seen: dict[str, list[bool]] = {"a.vcd": [], "fine.vcd": [], "a.csv": []}
 
-    def watch(owner: type, name: str) -> None:
-        whole = getattr(owner, "_in_columns")
+    def watch(owner: type[vcd._Body] | type[saleae_csv._Table], name: str) -> None:
+        whole: Any = owner._in_columns
 
         def watched(self: Any, text: bytes) -> Any:
             found = whole(self, text)

@@ -151,7 +151,7 @@ def sal_bytes(
     meta: str | None = None,
     method: int = zipfile.ZIP_DEFLATED,
 ) -> bytes:
-    """Write a Logic 2 session whose lines are cut into chunks of ``chunk`` samples; the names stand in ``meta.json``."""
+    """Write a Logic 2 session with chunks of ``chunk`` samples; the names stand in ``meta.json``."""
     rows = [
         {"type": "channel", "name": one.name, "channel": {"type": "Digital", "deviceChannel": number}}
         for number, one in enumerate(channels)
@@ -160,6 +160,18 @@ def sal_bytes(
     for number, one in enumerate(channels):
         entries[f"digital-{number}.bin"] = _sal_line(one, _sample(end_ns, rate_hz) + 1, rate_hz, version, chunk, start)
     return zip_bytes(entries, method)
+
+
+def sal_run(length: int) -> bytes:
+    """Write a run: six bits in the first byte, seven in each that follows, the most significant first."""
+    if length < 0x40:
+        return bytes([length])
+    rest = [length & 0x7F]
+    length >>= 7
+    while length >= 0x40:
+        rest.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([0x40 | length, *reversed(rest)])
 
 
 def dsl_bytes(channels: Sequence[Channel], end_ns: int, rate_hz: int, *, version: str = "3") -> bytes:
@@ -221,7 +233,7 @@ def _sal_line(one: Channel, count: int, rate_hz: int, version: int, chunk: int, 
         end = min(begin + chunk, count)
         initial = (one.initial + sum(at <= begin for at in toggles)) & 1
         borders = [begin, *(at for at in toggles if begin < at < end), end]
-        runs = b"".join(_sal_run(after - before - 1) for before, after in pairwise(borders))
+        runs = b"".join(sal_run(after - before - 1) for before, after in pairwise(borders))
         first, last = start + begin, start + end
         if version == 2:
             chunks.append(struct.pack("<QQBBQ", first, last, initial, 0, len(runs)) + runs)
@@ -229,18 +241,6 @@ def _sal_line(one: Channel, count: int, rate_hz: int, version: int, chunk: int, 
             table = struct.pack("<QQQI", 1, first, 0, initial)
             chunks.append(struct.pack("<6Q", first, last, last - first, rate_hz, 1, len(runs)) + runs + table)
     return head + struct.pack("<Q", len(chunks)) + b"".join(chunks)
-
-
-def _sal_run(length: int) -> bytes:
-    """Write a run: six bits in the first byte, seven in each that follows, the most significant first."""
-    if length < 0x40:
-        return bytes([length])
-    rest = [length & 0x7F]
-    length >>= 7
-    while length >= 0x40:
-        rest.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([0x40 | length, *reversed(rest)])
 
 
 def _on_grid(one: Channel, rate_hz: Fraction | int) -> Channel:

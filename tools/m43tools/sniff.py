@@ -153,11 +153,12 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
 
-    CAPTURE is a sigrok session (.sr), a VCD file, a Saleae Logic 2 session (.sal), CSV or binary export (a folder, or
-    its files), a DSView or Logic Sniffer session, or raw packed samples (with --rate). It may also be a recording of
-    m43 lens --record, which holds whole transactions without edges. A dash stands for raw samples, VCD or CSV on
-    standard input, decoded as they arrive. Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are
-    used when there, SLEEP, FOCUS and SHUTTER add their events.
+    CAPTURE is a sigrok session (.sr), a VCD file, a CSV or binary export (a folder, or its files) or a session (.sal,
+    best effort) of Saleae Logic 2, a CSV or binary export of Logic 1, a DSView session (.dsl), a Logic Sniffer session
+    (.ols), or raw packed samples (with --rate); or - for VCD, CSV or raw samples from standard input, decoded as they
+    arrive. It may also be a recording of m43 lens --record, which holds whole transactions without edges. Lines map by
+    their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used when there, SLEEP, FOCUS and SHUTTER add their
+    events.
 
     \b
     Examples:

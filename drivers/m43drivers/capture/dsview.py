@@ -176,7 +176,7 @@ def _stretches(archive: Archive, session: _Session, number: int, told: Callable[
 def _toggles(octets: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Give the bits that differ from the one before, the lowest bit of a byte first."""
     shifted = octets << 1 | np.concatenate([before, octets[:-1]]) >> 7
-    turned = octets ^ shifted
+    turned = (octets ^ shifted).astype(np.uint8)
     some = np.flatnonzero(turned)
     rows, bits = np.nonzero(np.unpackbits(turned[some], bitorder="little").reshape(-1, 8))
     return some[rows] * 8 + bits
