@@ -9,6 +9,7 @@ JSON lines. ``--short`` leaves out what takes minutes; ``--growth`` adds capture
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -17,16 +18,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections import deque
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from m43drivers.bulk.columns import Stretch
+from m43drivers.bulk.observing import observe_stream
+from m43drivers.capture import open_stream
+from m43drivers.capture.archive import Archive
+from m43proto.messages import PUBLIC
+from m43proto.pins import LINES
+from m43tools.render.bulk import everything
+from m43tools.render.columns import JsonWriter
 from tests.benchmarks.traffic import DENSE, IDLE_HEAVY, Traffic, write_csv, write_session, write_vcd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from m43drivers.bulk.decoder import Found
 
 ROUNDS = 3
 PEER = "sigrok-cli"
@@ -200,42 +212,29 @@ def told(result: Result) -> str:
 
 
 def profile(folder: Path, samples: int) -> dict[str, float]:
-    """Return the seconds that each stage of the dense capture takes on one core, each on top of the ones before."""
-    from m43drivers.bulk.columns import Stretch
-    from m43drivers.bulk.observing import observe_stream
-    from m43drivers.capture import open_stream
-    from m43drivers.capture.archive import Archive
-    from m43proto.messages import PUBLIC
-    from m43proto.pins import LINES
-    from m43tools.render.bulk import everything
-    from m43tools.render.columns import JsonWriter
-
+    """Return the seconds that each stage of the dense capture takes on all cores, with the ones before."""
     path = Case(DENSE, samples, ".sr", 0).write(folder)
     stream, numbers = open_stream(path), {line: line.bit for line in LINES}
+    writer = JsonWriter(io.StringIO(), "messages", PUBLIC)
 
-    def inflated() -> None:
-        with Archive(path) as archive:
-            for name in archive.names - {"version", "metadata"}:
-                for _ in archive.stream(name):
-                    pass
+    def lines(found: Found) -> None:
+        if isinstance(found, Stretch):
+            writer.rows(everything(found))
 
-    def changed() -> None:
-        for _ in stream.blocks(None):
-            pass
-
-    def decoded() -> None:
-        for _ in observe_stream(stream, numbers, PUBLIC):
-            pass
-
-    def written() -> None:
-        with (folder / "out.jsonl").open("w", encoding="utf-8") as out:
-            writer = JsonWriter(out, "messages", PUBLIC)
-            for found in observe_stream(stream, numbers, PUBLIC):
-                if isinstance(found, Stretch):
-                    writer.write_stretch(everything(found))
-
-    stages = {"inflate and CRC": inflated, "+ changes": changed, "+ transactions": decoded, "+ JSON lines": written}
+    stages: dict[str, Callable[[], None]] = {
+        "inflate and CRC": partial(inflate, path),
+        "+ changes": lambda: deque(stream.blocks(None), 0).clear(),
+        "+ transactions": lambda: deque(observe_stream(stream, numbers, PUBLIC), 0).clear(),
+        "+ JSON lines": lambda: deque(map(lines, observe_stream(stream, numbers, PUBLIC)), 0).clear(),
+    }
     return {name: _cpu_s(stage) for name, stage in stages.items()}
+
+
+def inflate(path: Path) -> None:
+    """Read all samples of a session."""
+    with Archive(path) as archive:
+        for name in archive.names - {"version", "metadata"}:
+            deque(archive.stream(name), 0)
 
 
 def _cpu_s(stage: Callable[[], None]) -> float:

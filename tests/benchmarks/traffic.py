@@ -14,7 +14,7 @@ import numpy as np
 
 from m43proto.checksum import wire_sum
 from m43proto.messages import Status
-from m43proto.pins import LINES, Line
+from m43proto.pins import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +150,9 @@ def write_session(path: Path, traffic: Traffic, samples: int) -> None:
             archive.writestr(f"logic-1-{number}", entry)
 
 
-def _changes(traffic: Traffic, samples: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
+def _changes(
+    traffic: Traffic, samples: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
     """Yield the samples at which lines change, the states from then on, and what changes."""
     at, last = 0, np.zeros(1, np.uint8)
     for entry in entries(traffic, samples):
@@ -166,9 +168,7 @@ def _changes(traffic: Traffic, samples: int) -> Iterator[tuple[NDArray[np.int64]
 def write_vcd(path: Path, traffic: Traffic, samples: int) -> None:
     """Write a capture as a value change dump in picoseconds."""
     names = "".join(f"$var wire 1 {chr(33 + bit)} {line} $end\n" for bit, line in enumerate(LINES))
-    texts = [
-        [f"{state >> bit & 1}{chr(33 + bit)}\n" for bit in range(len(LINES))] for state in range(1 << len(LINES))
-    ]
+    texts = [[f"{state >> bit & 1}{chr(33 + bit)}\n" for bit in range(len(LINES))] for state in range(1 << len(LINES))]
     with path.open("w", encoding="ascii") as stream:
         stream.write(f"$timescale 1 ps $end\n$scope module top $end\n{names}$upscope $end\n$enddefinitions $end\n")
         for where, states, changed in _changes(traffic, samples):

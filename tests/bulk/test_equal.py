@@ -115,7 +115,7 @@ def test_ticks_shorter_than_a_nanosecond_are_merged() -> None:
     at = len(changes) // 2
     changes[at:at] = [(changes[at][0] - 1, changes[at - 1][1] ^ Line.DATA.mask)]
     stream = stream_of(changes, changes[-1][0] + 2, range(1, len(changes), 97), Fraction(1, 3))
-    merged = dict(((2 * tick + 3) // 6, levels) for tick, levels in changes)
+    merged = {(2 * tick + 3) // 6: levels for tick, levels in changes}
     found, regular = in_bulk(stream, ACKED)
     assert found == one_by_one(list(merged.items()), max(merged), ACKED)
     assert regular

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from m43tools.render.columns import Writer
 
 CATALOGUE = PUBLIC | PROVISIONAL
-LAYERS = {
+LAYERS: dict[str, Any] = {
     "bytes": ByteSeen,
     "transactions": (TransactionSeen, PinEventSeen),
     "messages": (MessageSeen, PinEventSeen),
@@ -57,7 +57,7 @@ def stretches() -> list[Stretch]:
         Script(POLL.command, "C", POLL.data + b"\1\2"),
         Script(bytes.fromhex("c7010203"), "C", b"xyz"),
         Script(bytes.fromhex("a7010203"), "A"),
-        Script(bytes.fromhex("c3f00000"), "C", b"%s, \"quoted\" and 100%"),
+        Script(bytes.fromhex("c3f00000"), "C", b'%s, "quoted" and 100%'),
         Script(bytes.fromhex("c1900000"), "C", bytes.fromhex("0102fff60019")),
         Script(IDENTIFY.command, "C", bytes.fromhex("630099000000424307001b000000000000000211")),
         IDENTIFY,
@@ -99,5 +99,3 @@ def test_figures(found: list[Stretch]) -> None:
     assert list(bulk.messages) == list(single.messages)
     assert bulk.identities
     assert bulk.polling == single.polling
-
-

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from m43drivers.capture import READERS, Capture, CaptureError, open_capture
+from m43drivers import capture
+from m43drivers.capture import READERS, Capture, CaptureError, dsview, open_capture, saleae_binary, saleae_session
 from tests.capture.support import capture_of, refusal_of, refused
 from tests.capture.writers import (
     channel,
@@ -242,3 +243,11 @@ def survives_as(folder: Path, name: str, data: bytes) -> Capture | None:
     path = folder / name
     path.write_bytes(data)
     return survives(path)
+
+
+def test_the_table_names_the_entries_and_the_start_as_their_readers_do() -> None:
+    """The readers are imported when they are asked for, so the table holds these three itself."""
+    entries = {reader.name: reader.entry for reader in READERS}
+    assert entries["saleae-session"] == saleae_session.META
+    assert entries["dsview"] == dsview.HEADER
+    assert capture.SALEAE_START == saleae_binary.MAGIC
