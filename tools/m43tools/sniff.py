@@ -199,7 +199,7 @@ class _Request:
 
 def _sniff(request: _Request) -> int:
     _refuse_nonsense(request)
-    summary = Summary()
+    summary = Summary(detailed=request.summary)
     with progress_on_stderr(READING, DECODING) as progress:
         options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
         source = open_source(request.captures, options, request.catalogue, progress)
