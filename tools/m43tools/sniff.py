@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ import click
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
-from m43tools.output import open_output, progress_on_stderr
+from m43tools.output import open_binary_output, open_output, progress_on_stderr
+from m43tools.render.binary import BINARY_FORMATS, Rendering
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
 from m43tools.render.glyphs import glyphs_for
 from m43tools.render.records import EVENT_NAMES, event_name
@@ -86,7 +88,12 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--layer", type=click.Choice(list(LAYERS)), default="messages", show_default=True, help="What to show.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "jsonl", "csv"]), default="text", show_default=True, help="How."
+    "--format",
+    "form",
+    type=click.Choice(["text", "jsonl", "csv", *BINARY_FORMATS]),
+    default="text",
+    show_default=True,
+    help="How.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there; the file appears only whole."
@@ -126,6 +133,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
+      m43 sniff power-up.sr --format pcapng | wireshark -X lua_script:tools/wireshark/m43.lua -k -i -
     """
     ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
 
@@ -162,19 +170,24 @@ def _sniff(request: _Request) -> int:
             raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
         summary = Summary(source.end_ns)
         watched = summary.watch(event for event in source.events() if request.choice.in_time(event))
-        with open_output(request.output) as stream:
-            if request.summary:
-                _write_summary(request, summary, watched, stream)
-            else:
-                _write_rows(request, watched, stream, progress)
+        if request.form in BINARY_FORMATS:
+            _write_binary(request, watched)
+        else:
+            with open_output(request.output) as stream:
+                if request.summary:
+                    _write_summary(request, summary, watched, stream)
+                else:
+                    _write_rows(request, watched, stream, progress)
     if not summary.messages:
         click.echo(f"m43: {source.none_found}", err=True)
     return EXIT_FINDINGS if summary.findings else 0
 
 
 def _refuse_nonsense(request: _Request) -> None:
-    if request.summary and request.form == "csv":
-        raise click.UsageError("--summary has no csv form; use --format text or jsonl")
+    if request.summary and request.form not in ("text", "jsonl"):
+        raise click.UsageError(f"--summary has no {request.form} form; use --format text or jsonl")
+    if request.form in BINARY_FORMATS:
+        _refuse_binary_nonsense(request)
     if request.from_ns is not None and request.to_ns is not None and request.to_ns <= request.from_ns:
         raise click.UsageError("--to must lie behind --from")
     if request.only and request.layer != "messages":
@@ -186,6 +199,14 @@ def _refuse_nonsense(request: _Request) -> None:
         raise click.UsageError(f"--only: nothing is called {name}; {hint}")
     if request.output is not None and any(_same_file(request.output, capture) for capture in request.captures):
         raise click.UsageError(f"{request.output} is the capture itself; choose another output")
+
+
+def _refuse_binary_nonsense(request: _Request) -> None:
+    layers = BINARY_FORMATS[request.form].layers
+    if request.layer not in layers:
+        raise click.UsageError(f"--format {request.form} shows {' or '.join(layers)}; use --layer {layers[-1]}")
+    if request.output is None and sys.stdout.isatty():
+        raise click.UsageError(f"--format {request.form} is not for a terminal; use -o FILE, or a pipe")
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -203,6 +224,16 @@ def _write_rows(request: _Request, events: Iterable[Event], stream: TextIO, prog
             writer.write(event)
     if isinstance(writer, TextWriter):
         writer.write_legend()
+
+
+def _write_binary(request: _Request, events: Iterable[Event]) -> None:
+    how = Rendering(layer=request.layer, catalogue=request.catalogue, capture=str(request.captures[0]))
+    with open_binary_output(request.output) as stream:
+        writer = BINARY_FORMATS[request.form].open(stream, how)
+        for event in events:
+            if request.choice.shows(event):
+                writer.write(event)
+        writer.close()
 
 
 def _writer(request: _Request, stream: TextIO) -> Writer:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
 
-__all__ = ["CsvWriter", "JsonWriter", "Writer", "columns_of", "flat_record"]
+__all__ = ["CsvWriter", "JsonWriter", "Writer"]
 
 
 class Writer(Protocol):
@@ -27,72 +27,38 @@ class Writer(Protocol):
     def write(self, event: Event) -> None:
         """Write one event."""
 
-    def close(self) -> None:
-        """Write what stands behind the last event; the stream stays open."""
-
 
 class JsonWriter:
-    """One JSON object per line.
+    """One JSON object per line."""
 
-    Args:
-        stream: where to.
-        capture: what stands under the key ``capture`` in each; None for no such key.
-    """
-
-    def __init__(self, stream: TextIO, capture: str | None = None) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._leading = {} if capture is None else {"capture": capture}
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        self._stream.write(json.dumps({**self._leading, **record_of(event)}, ensure_ascii=False) + "\n")
-
-    def close(self) -> None:
-        """Write nothing more."""
+        self._stream.write(json.dumps(record_of(event), ensure_ascii=False) + "\n")
 
 
 _LEADING = ("event", "name", "t_ns", "end_ns", "level", "cause", "detail")
 
 
 class CsvWriter:
-    """One row per event, with a column per field of every message of the catalogue.
+    """One row per event, with a column per field of every message of the catalogue."""
 
-    Args:
-        stream: where to.
-        layer: what the events are.
-        catalogue: the messages that may come.
-        capture: what stands in the column ``capture``; None for no such column.
-    """
-
-    def __init__(self, stream: TextIO, layer: str, catalogue: Catalogue, capture: str | None = None) -> None:
-        self._leading = {} if capture is None else {"capture": capture}
+    def __init__(self, stream: TextIO, layer: str, catalogue: Catalogue) -> None:
+        columns = _COLUMNS[layer]
+        fields = _field_names(catalogue) if layer == "messages" else []
         self._writer = csv.DictWriter(
-            stream,
-            [*self._leading, *columns_of(layer, catalogue)],
-            restval="",
-            extrasaction="ignore",
-            lineterminator="\n",
+            stream, [*columns, *fields], restval="", extrasaction="ignore", lineterminator="\n"
         )
         self._writer.writeheader()
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        self._writer.writerow(self._leading | {key: _cell(value) for key, value in flat_record(event).items()})
-
-    def close(self) -> None:
-        """Write nothing more."""
-
-
-def flat_record(event: Event) -> dict[str, object]:
-    """Return the record of an event with its fields beside its other keys."""
-    record = record_of(event)
-    fields = record.get("fields")
-    return {**fields, **record} if isinstance(fields, dict) else record
-
-
-def columns_of(layer: str, catalogue: Catalogue) -> list[str]:
-    """Return the keys that the flat records of a layer may have."""
-    return [*_COLUMNS[layer], *(_field_names(catalogue) if layer == "messages" else ())]
+        record = record_of(event)
+        fields = record.get("fields")
+        flat = {**fields, **record} if isinstance(fields, dict) else record
+        self._writer.writerow({key: _cell(value) for key, value in flat.items()})
 
 
 def _columns(*examples: Mapping[str, object]) -> list[str]:

@@ -65,7 +65,7 @@ class TextWriter:
         """Write one event."""
         self._stream.write(self._rows[type(event)](event).rstrip() + "\n")
 
-    def close(self) -> None:
+    def write_legend(self) -> None:
         """Explain the signs."""
         marks = "  ".join(f"{self._glyphs.marks[level]} {level}" for level in Evidence)
         arrows = f"{self._glyphs.to_lens} body to lens  {self._glyphs.to_body} lens to body"
