@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
+from m43tools.many import captures_in, decode_many, folder_asked_for, targets_in
 from m43tools.output import open_binary_output, open_output, progress_on_stderr
 from m43tools.render.binary import BINARY_FORMATS, Rendering
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
+    from m43tools.many import Work
     from m43tools.output import Progress
 
 __all__ = ["sniff"]
@@ -96,7 +99,11 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
     help="How.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there; the file appears only whole."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Write there; a file appears only whole. Of many captures, DIR gets a file each.",
 )
 @click.option(
     "--from", "from_ns", callback=TIME, metavar="TIME", help="Show what begins at or after this time (0.5, 500ms)."
@@ -115,6 +122,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 )
 @click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
 @click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores).")
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
@@ -123,6 +131,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     raw packed samples (with --rate). It may also be a recording of m43 lens --record, which holds whole transactions
     without edges. Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used
     when there, SLEEP, FOCUS and SHUTTER add their events.
+
+    Many captures are decoded side by side. Their output stands in the order in which they were named, each row with its
+    capture (text: under a heading); or, if -o names a folder, or something new without a suffix, each has a file in it.
+    The Saleae binary files of one folder are one capture. The exit code is the worst of them.
 
     \b
     Examples:
@@ -133,9 +145,17 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
+      m43 sniff captures/*/capture.sr --format parquet -o tables
       m43 sniff power-up.sr --format pcapng | wireshark -X lua_script:tools/wireshark/m43.lua -k -i -
     """
-    ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
+    jobs = options.pop("jobs")
+    request = _Request(catalogue=combined(ctx.obj or ()), **options)
+    _refuse_nonsense(request)
+    groups = captures_in(request.captures)
+    if len(groups) > 1:
+        ctx.exit(_sniff_many(request, groups, partial(_sniff_one, tuple(ctx.obj or ()), options), jobs))
+    with progress_on_stderr(READING, DECODING) as progress:
+        ctx.exit(_sniff(request, progress))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,23 +181,44 @@ class _Request:
         return _Choice(self.layer, self.from_ns, self.to_ns, self.only)
 
 
-def _sniff(request: _Request) -> int:
-    _refuse_nonsense(request)
-    with progress_on_stderr(READING, DECODING) as progress:
-        options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
-        source = open_source(request.captures, options, request.catalogue, progress)
-        if request.layer == "bytes" and not source.has_bytes:
-            raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
-        summary = Summary(source.end_ns)
-        watched = summary.watch(event for event in source.events() if request.choice.in_time(event))
-        if request.form in BINARY_FORMATS:
-            _write_binary(request, watched)
-        else:
-            with open_output(request.output) as stream:
-                if request.summary:
-                    _write_summary(request, summary, watched, stream)
-                else:
-                    _write_rows(request, watched, stream, progress)
+def _sniff_many(request: _Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
+    binary = BINARY_FORMATS.get(request.form)
+    output, targets = request.output, None
+    if output is not None and folder_asked_for(output, always=binary is not None):
+        suffix = binary.suffix if binary else f".{'txt' if request.form == 'text' else request.form}"
+        targets = targets_in(output, groups, suffix)
+    elif binary is not None:
+        raise click.UsageError(f"--format {request.form} makes a file of each capture; name a folder with -o DIR")
+    return decode_many(work, groups, form=request.form, output=output, targets=targets, jobs=jobs)
+
+
+def _sniff_one(
+    catalogues: tuple[str, ...],
+    options: dict[str, Any],
+    captures: tuple[Path, ...],
+    output: Path,
+    progress: Progress,
+) -> int:
+    """Decode one of many captures, in a process of its own."""
+    changed = {**options, "captures": captures, "output": output}
+    return _sniff(_Request(catalogue=combined(catalogues), **changed), progress)
+
+
+def _sniff(request: _Request, progress: Progress) -> int:
+    options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
+    source = open_source(request.captures, options, request.catalogue, progress)
+    if request.layer == "bytes" and not source.has_bytes:
+        raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
+    summary = Summary(source.end_ns)
+    watched = summary.watch(event for event in source.events() if request.choice.in_time(event))
+    if request.form in BINARY_FORMATS:
+        _write_binary(request, watched)
+    else:
+        with open_output(request.output) as stream:
+            if request.summary:
+                _write_summary(request, summary, watched, stream)
+            else:
+                _write_rows(request, watched, stream, progress)
     if not summary.messages:
         click.echo(f"m43: {source.none_found}", err=True)
     return EXIT_FINDINGS if summary.findings else 0
