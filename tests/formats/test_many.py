@@ -77,8 +77,8 @@ def test_binary_formats_want_a_folder(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_saleae_binary_files_of_a_folder_are_one_capture(tmp_path: Path) -> None:
-    export = FORMATS["saleae-binary"](tmp_path, session())
-    folder = Path(export)
+    waveform = session()
+    folder = FORMATS["bin"](tmp_path, waveform.channels(), waveform.now_ns)
     files = sorted(folder.glob("*.bin"))
     assert len(files) > 1
     assert captures_in(files) == [tuple(files)]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from m43proto.events import MessageSeen
     from m43proto.schema import Field, Message
 
-__all__ = ["QUANTITIES", "Quantity", "commands_of", "reading_of"]
+__all__ = ["QUANTITIES", "Quantity", "commands_of", "goal_text", "reading_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,14 @@ class Quantity:
         name: its name in words.
         unit: its unit in words.
         target: the field of Drive that tells where it shall go, or None.
+        goal: what a drive to a value is called; the value stands for the braces.
     """
 
     field: str
     name: str
     unit: str
     target: str | None = None
+    goal: str = ""
 
     @property
     def declared(self) -> Field:
@@ -38,9 +40,9 @@ class Quantity:
 
 # fmt: off
 QUANTITIES: tuple[Quantity, ...] = (
-    Quantity("focus_position",   "focus position",     "counts", "focus_target"),
+    Quantity("focus_position",   "focus position",     "counts", "focus_target", "focus to {:d}"),
     Quantity("focus_distance_m", "focus distance",     "m"),
-    Quantity("aperture_f",       "effective aperture", "f-number", "aperture_f"),
+    Quantity("aperture_f",       "effective aperture", "f-number", "aperture_f", "f/{:.3g}"),
     Quantity("zoom_step",        "zoom",               "steps"),
 )
 # fmt: on
@@ -68,3 +70,9 @@ def commands_of(event: MessageSeen) -> dict[str, float]:
         if isinstance(value, int | float) and _field(Drive, quantity.target or "").matters(event.values):
             found[quantity.field] = value
     return found
+
+
+def goal_text(event: MessageSeen) -> str:
+    """Return what a drive asks for, in words."""
+    goals = commands_of(event)
+    return ", ".join(one.goal.format(goals[one.field]) for one in QUANTITIES if one.field in goals) or "no target"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from m43proto.events import FragmentSeen, MessageSeen, PinEvent, PinEventSeen, Violation
 from m43proto.messages import Drive, Status
-from m43tools.quantities import QUANTITIES, commands_of, reading_of
+from m43tools.quantities import QUANTITIES, goal_text, reading_of
 from m43tools.render.binary import needed
 from m43tools.render.records import fields_of
 
@@ -129,7 +129,7 @@ class PerfettoWriter:
         told |= {"sums_ok": seen.sums_ok, "evidence": str(event.evidence)}
         self._slice("transactions", event, event.name, told | fields_of(event))
         if event.kind is Drive:
-            self._slice("drives", event, _goal(event), {})
+            self._slice("drives", event, goal_text(event), {})
         if event.kind is Status:
             self._count(LATENCY, event.end_ns, (event.end_ns - event.t_ns) / 1000)
         for quantity in QUANTITIES:
@@ -149,12 +149,6 @@ class PerfettoWriter:
         if self._power:
             self._event(self._power.pop(), self._types.TYPE_SLICE_BEGIN, self._slices["power"], "on")
             self._event(t_ns, self._types.TYPE_SLICE_END, self._slices["power"])
-
-
-def _goal(event: MessageSeen) -> str:
-    goals = commands_of(event)
-    names = {quantity.field: quantity.name for quantity in QUANTITIES}
-    return ", ".join(f"{names[key]} to {value:.4g}" for key, value in goals.items()) or "no target"
 
 
 def _annotate(annotation: Any, key: str, value: object) -> None:
