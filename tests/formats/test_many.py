@@ -39,7 +39,7 @@ def test_rows_stand_in_the_order_of_the_captures_and_name_them(capsys: pytest.Ca
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = [{"capture": str(one), **record} for one in (CLEAN, WRONG) for record in golden(one.parent)]
     assert rows == expected
-    assert list(rows[0])[0] == "capture"
+    assert next(iter(rows[0])) == "capture"
 
 
 def test_csv_has_one_head_and_text_has_headings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,11 @@ def test_saleae_binary_files_of_a_folder_are_one_capture(tmp_path: Path) -> None
 
 def test_names_in_the_folder_tell_the_captures_apart(tmp_path: Path) -> None:
     groups: Sequence[tuple[Path, ...]] = [(tmp_path / "a" / "x.sr",), (tmp_path / "b" / "x.sr",), (tmp_path / "x.vcd",)]
-    assert targets_in(Path("out"), groups, ".csv") == [Path("out/a/x.sr.csv"), Path("out/b/x.sr.csv"), Path("out/x.vcd.csv")]
+    assert targets_in(Path("out"), groups, ".csv") == [
+        Path("out/a/x.sr.csv"),
+        Path("out/b/x.sr.csv"),
+        Path("out/x.vcd.csv"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,10 +105,8 @@ def test_what_is_a_folder(name: str, always: bool, expected: bool, tmp_path: Pat
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    captures = []
     noisy = next(folder for folder in FOLDERS if folder.name.endswith("noisy"))
-    for index in range(30):
-        captures.append(shutil.copy(noisy / "capture.sr", tmp_path / f"{index}.sr"))
+    captures = [shutil.copy(noisy / "capture.sr", tmp_path / f"{index}.sr") for index in range(30)]
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     run = subprocess.Popen(

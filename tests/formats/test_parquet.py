@@ -62,7 +62,9 @@ def test_columns_have_types_units_and_evidence(tmp_path: Path) -> None:
     assert told["Drive"]["evidence"] == "inferred"
     assert told["Drive"]["source"]
     farthest = rows_of(path, "SELECT max(focus_position) AS most FROM '{}' WHERE name = 'Status'")
-    assert farthest[0]["most"] == max(r["fields"]["focus_position"] for r in golden(folder) if r.get("name") == "Status")
+    assert farthest[0]["most"] == max(
+        r["fields"]["focus_position"] for r in golden(folder) if r.get("name") == "Status"
+    )
 
 
 @pytest.mark.parametrize("layer", ["bytes", "transactions"])

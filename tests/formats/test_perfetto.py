@@ -1,7 +1,7 @@
 """``--format perfetto``, read back with Perfetto's own protocol buffers.
 
-Its trace processor is a prebuilt binary that PyPI's package fetches from elsewhere when it is first used, so tests cannot count
-on it: what they hold is that the packets say what the golden decode says, by the rules of TrackEvent.
+Its trace processor is a prebuilt binary that PyPI's package fetches from elsewhere when it is first used, so tests
+cannot count on it. What they hold is that the packets say what the golden decode says, by the rules of TrackEvent.
 """
 
 from __future__ import annotations
@@ -44,12 +44,14 @@ class Read:
             elif event.type == event.TYPE_SLICE_BEGIN:
                 begun[event.track_uuid].append((packet.timestamp, event))
             else:
-                start, first = begun[event.track_uuid].pop() if event.type == event.TYPE_SLICE_END else (packet.timestamp, event)
-                self.slices[name].append((start, packet.timestamp, first.name, annotations(first)))
+                start, first = (
+                    begun[event.track_uuid].pop() if event.type == event.TYPE_SLICE_END else (packet.timestamp, event)
+                )
+                self.slices[name].append((start, packet.timestamp, first.name, told_by(first)))
         assert not any(begun.values())
 
 
-def annotations(event: Any) -> dict[str, Any]:
+def told_by(event: Any) -> dict[str, Any]:
     return {one.name: getattr(one, one.WhichOneof("value")) for one in event.debug_annotations}
 
 

@@ -57,7 +57,7 @@ def field_names() -> list[str]:
 def tshark(*arguments: str, loading: tuple[str, ...] = ("-X", f"lua_script:{DISSECTOR}"), **options: Any) -> str:
     run = subprocess.run([TSHARK, *loading, *arguments], capture_output=True, text=True, check=True, **options)
     assert "Lua" not in run.stderr
-    return run.stdout
+    return str(run.stdout)
 
 
 def dissected(path: Path) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def dissected(path: Path) -> list[dict[str, str]]:
 
 def same(seen: str | None, expected: Any, field: Field) -> bool:
     if seen is None:
-        return expected == ""
+        return bool(expected == "")
     if field.encoding.labels is not None:
         word = next((word for word, label in field.encoding.labels.items() if label == expected), expected)
         return int(seen, 0) == word
@@ -201,7 +201,9 @@ def test_any_bytes_decode_as_the_catalogue_decodes_them(tmp_path: Path) -> None:
         for field in kind.spec.fields:
             value = plain(reading.values[field.name]) if field.name in reading.values else None
             told = row.get(key_of(kind, field.name))
-            if not isinstance(value, str) or value.isprintable():  # Of a text with a NUL, C programs show the beginning.
+            if (
+                not isinstance(value, str) or value.isprintable()
+            ):  # Of a text with a NUL, C programs show the beginning.
                 assert told is None if value is None else same(told, value, field), (field.name, told, value)
         assert row.get("m43.rest", "") == reading.rest.hex()
         assert number(row.get("m43.busy_ns")) == one.busy_ns
@@ -242,7 +244,9 @@ def test_a_pipe_and_the_plugin_folder_work(tmp_path: Path) -> None:
     shutil.copy(DISSECTOR, plugins)
     command = [sys.executable, "-m", "m43tools", "sniff", str(FOLDERS[0] / "capture.sr"), "--format", "pcapng"]
     packed = subprocess.run(command, capture_output=True, check=True).stdout
-    shown = subprocess.run([TSHARK, "-r", "-"], input=packed, capture_output=True, check=True, env={"HOME": str(tmp_path)})
+    shown = subprocess.run(
+        [TSHARK, "-r", "-"], input=packed, capture_output=True, check=True, env={"HOME": str(tmp_path)}
+    )
     lines = shown.stdout.decode().splitlines()
     assert len(lines) == len(golden(FOLDERS[0]))
     assert sum("M43" in line for line in lines) == len(lines)
@@ -277,7 +281,7 @@ def test_the_committed_dissector_is_what_the_tables_make() -> None:
 
 def test_an_encoding_that_no_rule_decodes_is_refused() -> None:
     odd = Encoding("odd", Status.spec.fields[5].encoding.wire, 2, "", "", lambda word: word * word + 0.5, round)
-    with pytest.raises(M43Error, match="'odd'.*no rule"):
+    with pytest.raises(M43Error, match=r"'odd'.*no rule"):
         rule_of(odd)
 
 

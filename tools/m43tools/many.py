@@ -1,7 +1,7 @@
 """Many captures at once: side by side on the cores, with one bar, and one answer.
 
-Each piece of work is done in a process of its own and writes a file of its own. Either these are the output, one per capture
-in a folder, or they are put together in the order in which the captures were named.
+Each capture is decoded in a process of its own into a file of its own. Either these files are the output, in a folder,
+or they are put together in the order in which the captures were named.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _do(work: Work, index: int, captures: tuple[Path, ...], output: Path) -> _To
 
 
 def captures_in(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """Return the captures that paths make up: the Saleae binary files of one folder are one, every other path is one."""
+    """Return the captures that paths make up: the Saleae binary files of a folder are one, every other path is one."""
     groups: dict[object, list[Path]] = {}
     for path in dict.fromkeys(paths):
         groups.setdefault(path.parent if _is_saleae_binary(path) else path / "", []).append(path)
@@ -184,8 +184,7 @@ def _join_text(part: TextIO, stream: TextIO, capture: str, first: bool) -> None:
 
 def _join_jsonl(part: TextIO, stream: TextIO, capture: str, first: bool) -> None:
     key = f'{{"capture": {json.dumps(capture, ensure_ascii=False)}, '
-    for line in part:
-        stream.write(key + line[1:])
+    stream.writelines(key + line[1:] for line in part)
 
 
 def _join_csv(part: TextIO, stream: TextIO, capture: str, first: bool) -> None:
@@ -226,7 +225,9 @@ def _done(
                 pool.submit(_do, work, index, group, file)
                 for index, (group, file) in enumerate(zip(captures, files, strict=True))
             ]
-            yield _in_order(futures, captures, lambda: progress.update(title, sum(shares) / len(captures)), progress.hide)
+            yield _in_order(
+                futures, captures, lambda: progress.update(title, sum(shares) / len(captures)), progress.hide
+            )
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)

@@ -70,7 +70,9 @@ class _Window:
             return None
         start, stop = int(self.from_ns or 0), end_ns if self.to_ns is None else min(int(self.to_ns), end_ns)
         if start >= stop:
-            raise click.UsageError(f"--from and --to leave nothing of a capture of {end_ns / 1e9:.6f} s; --to must lie behind --from")
+            raise click.UsageError(
+                f"--from and --to leave nothing of a capture of {end_ns / 1e9:.6f} s; --to must lie behind --from"
+            )
         return start, stop
 
 
@@ -88,7 +90,9 @@ class _Window:
     metavar="FILE",
     help="The picture; its suffix tells what: .html (can be zoomed), .png or .svg.",
 )
-@click.option("--from", "from_ns", callback=TIME, metavar="TIME", help="Draw the lines, too, from this time (0.5, 500ms).")
+@click.option(
+    "--from", "from_ns", callback=TIME, metavar="TIME", help="Draw the lines, too, from this time (0.5, 500ms)."
+)
 @click.option("--to", "to_ns", callback=TIME, metavar="TIME", help="Draw the lines, too, up to this time.")
 @click.option("--pins", metavar="LINE=CHANNEL,...|auto", help="Which channel is which line, as for m43 sniff.")
 @click.pass_context
@@ -116,7 +120,9 @@ def plot(
     catalogue = combined(ctx.obj or ())
     story = _story(captures, catalogue, _Window(from_ns, to_ns), pins)
     if not story.series and not story.window_ns:
-        raise click.UsageError(f"{captures[0]}: no status in it that could be drawn; draw its lines with --from and --to")
+        raise click.UsageError(
+            f"{captures[0]}: no status in it that could be drawn; draw its lines with --from and --to"
+        )
     with open_binary_output(output) as stream:
         FORMS[output.suffix.lower()](story, stream)
 
@@ -133,7 +139,9 @@ def _story(captures: tuple[Path, ...], catalogue: Catalogue, window: _Window, pi
     if len(captures) == 1 and is_exchange(captures[0]):
         exchange = read_exchange(captures[0])
         if window.within(exchange.end_ns):
-            raise click.UsageError(f"{captures[0]} is a recording of exchanges: it has no lines; leave --from and --to out")
+            raise click.UsageError(
+                f"{captures[0]} is a recording of exchanges: it has no lines; leave --from and --to out"
+            )
         return story_of(observe_exchange(exchange, catalogue), exchange.end_ns, title=title)
     capture = open_capture(captures)
     mapping, _ = without_dead_lines(_mapping(capture, pins))

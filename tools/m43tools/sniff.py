@@ -122,7 +122,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 )
 @click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
 @click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores).")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores)."
+)
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.

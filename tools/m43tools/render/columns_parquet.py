@@ -1,7 +1,7 @@
 """Events -> a Parquet file: a row per event, with a typed column per field of every message of the catalogue.
 
-Names of columns are the keys of JSON lines, and fields that several messages share have one column, as in CSV. What they are
-stands in the metadata of the columns: unit, and for each message what the field is, how sure that is, and the source.
+Names of columns are the keys of JSON lines, and fields that several messages share have one column, as in CSV. The
+metadata of a column tell its unit, and for each message what the field is, how sure that is, and the source.
 """
 
 from __future__ import annotations

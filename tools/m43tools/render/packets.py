@@ -1,7 +1,7 @@
 """Events -> packets of bytes, for tools that work on packets (specs/12-packets.md).
 
-A packet is a header of fixed size and, behind it, what was on the wire in the order in which it was there. This module is
-the only place that knows the layout: the Wireshark dissector and the tables of the spec are made of its tables.
+A packet is a header of fixed size and, behind it, what was on the wire, in that order. This module is the only place
+that knows the layout: the Wireshark dissector and the tables of the spec are made of its tables.
 """
 
 from __future__ import annotations
@@ -50,6 +50,20 @@ class PacketKind(IntEnum):
     VIOLATION = 2
     FRAGMENT = 3
 
+    @property
+    def meaning(self) -> str:
+        """What it is, and what stands behind the header."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    PacketKind.TRANSACTION: "a transaction; behind the header its command, and as far as they were sent: command sum, "
+    "length, data, data sum, status byte",
+    PacketKind.PIN_EVENT: "something outside any byte; nothing behind the header",
+    PacketKind.VIOLATION: "a violation; behind the header the bytes concerned. Its detail is a comment of the packet",
+    PacketKind.FRAGMENT: "bytes before the first whole transaction, or a command that the end cut off",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class HeaderField:
@@ -81,7 +95,7 @@ HEADER: tuple[HeaderField, ...] = (
     HeaderField("level",         "B", f"pin event of a single edge: the new level, 0 or 1; else {NO_LEVEL:02X}"),
     HeaderField("reserved",      "B", "0"),
     HeaderField("duration_ns",   "Q", "from the packet's time to the end of what it tells"),
-    HeaderField("busy_ns",       "Q", "how long the lens was busy before its status byte; all ones where nothing tells"),
+    HeaderField("busy_ns",       "Q", "how long the lens was busy before its status byte; all ones: nothing tells"),
 )
 
 FLAGS: dict[str, int] = {

@@ -1,8 +1,8 @@
 """Events -> a pcapng file, which Wireshark reads: one packet per transaction, pin event, violation and fragment.
 
 The blocks and options are those of the pcapng specification (IETF draft-ietf-opsawg-pcapng): section header, interface
-description and enhanced packet blocks, little-endian. The link type is USER0; times are nanoseconds from the start of the
-capture.
+description and enhanced packet blocks, little-endian. The link type is USER0; times are nanoseconds from the start of
+the capture.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PACKET_FLAGS = 2
 _NANOSECONDS = bytes([9])
 
 _DIRECTIONS = {None: 0, Role.LENS: 1, Role.BODY: 2}
-"""The direction bits of the packet flags, as the body sees it: inbound is what the lens sends, outbound what it is sent."""
+"""The direction bits of the packet flags, as the body sees it: inbound is what the lens tells, outbound the rest."""
 
 
 class PcapngWriter:

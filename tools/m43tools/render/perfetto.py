@@ -57,7 +57,9 @@ class PerfettoWriter:
         self._handlers: dict[type, Callable[[Any], None]] = {
             MessageSeen: self._message,
             PinEventSeen: self._pin_event,
-            Violation: lambda event: self._slice("misfits", event, str(event.cause), {"detail": event.detail, "data": event.data.hex()}),
+            Violation: lambda event: self._slice(
+                "misfits", event, str(event.cause), {"detail": event.detail, "data": event.data.hex()}
+            ),
             FragmentSeen: lambda event: self._slice("misfits", event, "fragment", {"data": event.data.hex()}),
         }
         self._describe(protos, capture)
@@ -97,7 +99,9 @@ class PerfettoWriter:
             track.counter.unit_name = unit
         self._builder.write_packet(packet)
 
-    def _event(self, t_ns: int, kind: int, uuid: int, name: str | None = None, told: Mapping[str, object] | None = None) -> None:
+    def _event(
+        self, t_ns: int, kind: int, uuid: int, name: str | None = None, told: Mapping[str, object] | None = None
+    ) -> None:
         packet = self._packet()
         packet.timestamp = t_ns
         event = packet.track_event

@@ -82,7 +82,9 @@ def _add_series(graph: Any, figure: Any, series: Series, story: Story, row: int)
     hover = f"%{{x:.6f}} s<br>{series.quantity.name}: %{{y:.4g}}<extra></extra>"
     line = {"color": colour, "width": 2, "shape": "hv"}
     figure.add_trace(
-        graph.Scatter(x=series.times_s, y=series.values, mode="lines+markers", line=line, marker={"size": 4}, hovertemplate=hover),
+        graph.Scatter(
+            x=series.times_s, y=series.values, mode="lines+markers", line=line, marker={"size": 4}, hovertemplate=hover
+        ),
         row=row,
         col=1,
     )
@@ -100,7 +102,16 @@ def _add_series(graph: Any, figure: Any, series: Series, story: Story, row: int)
             row=row,
             col=1,
         )
-    _add_marks(graph, figure, [drive.t_s for drive in story.drives], top, row, "triangle-down", INK, [d.words for d in story.drives])
+    _add_marks(
+        graph,
+        figure,
+        [drive.t_s for drive in story.drives],
+        top,
+        row,
+        "triangle-down",
+        INK,
+        [d.words for d in story.drives],
+    )
     _add_marks(graph, figure, series.infinite_s, top, row, "triangle-up", colour, ["infinity"] * len(series.infinite_s))
     if story.window_ns:
         start, stop = story.window_ns
@@ -109,7 +120,9 @@ def _add_series(graph: Any, figure: Any, series: Series, story: Story, row: int)
     figure.update_yaxes(title_text=title, title_font_size=11, range=[low, high], row=row, col=1)
 
 
-def _add_marks(graph: Any, figure: Any, times_s: list[float], y: float, row: int, symbol: str, colour: str, words: list[str]) -> None:
+def _add_marks(
+    graph: Any, figure: Any, times_s: list[float], y: float, row: int, symbol: str, colour: str, words: list[str]
+) -> None:
     if times_s:
         figure.add_trace(
             graph.Scatter(
@@ -134,13 +147,17 @@ def _add_waveform(graph: Any, figure: Any, story: Story, row: int) -> None:
         said = [octet for octet in story.octets if octet.sender is sender]
         places = [(octet.t_ns - start, octet.end_ns - start) for octet in said]
         texts = [f"{octet.value:02X}" for octet in said]
-        figure.add_trace(_bars(graph, places, rows, SENDERS[sender], texts, str(sender or "unknown sender")), row=row, col=1)
+        figure.add_trace(
+            _bars(graph, places, rows, SENDERS[sender], texts, str(sender or "unknown sender")), row=row, col=1
+        )
     for sound, colour, words in ((True, QUIET, "sums right"), (False, WRONG, "wrong sum")):
         spans = [span for span in story.spans if span.sound is sound]
         places = [(span.t_ns - start, span.end_ns - start) for span in spans]
         figure.add_trace(_bars(graph, places, rows + 1, colour, [span.name for span in spans], words), row=row, col=1)
     names = [*(line.name for line in reversed(story.lines)), "bytes", "transactions"]
-    figure.update_yaxes(tickvals=[at + 0.35 for at in range(rows + 2)], ticktext=names, range=[-0.2, rows + 1.9], row=row, col=1)
+    figure.update_yaxes(
+        tickvals=[at + 0.35 for at in range(rows + 2)], ticktext=names, range=[-0.2, rows + 1.9], row=row, col=1
+    )
     title = f"µs from {clock_text(start)} (blue bytes: body, pink: lens)"
     figure.update_xaxes(title_text=title, range=[0, (stop - start) / 1e3], row=row, col=1)
 

@@ -90,13 +90,23 @@ def _draw_series(panel: Any, series: Series, story: Story) -> None:
     colour = COLOURS[series.quantity.field]
     low, high = series.extent
     panel.set_ylim(low, high)
-    panel.plot(series.times_s, series.values, color=colour, linewidth=1.6, marker=".", markersize=4, drawstyle="steps-post")
+    panel.plot(
+        series.times_s, series.values, color=colour, linewidth=1.6, marker=".", markersize=4, drawstyle="steps-post"
+    )
     for since, until, value in series.targets:
         if low <= value <= high:
             panel.plot([since, until], [value, value], color=colour, linewidth=1.1, linestyle=(0, (4, 3)), alpha=0.65)
         else:
             edge, sign = (0.9, "↑") if value > high else (0.04, "↓")
-            panel.text(since, edge, f" {sign} {value:g}", transform=panel.get_xaxis_transform(), color=colour, fontsize=8, va="center")
+            panel.text(
+                since,
+                edge,
+                f" {sign} {value:g}",
+                transform=panel.get_xaxis_transform(),
+                color=colour,
+                fontsize=8,
+                va="center",
+            )
     top = panel.get_xaxis_transform()
     for drive in story.drives:
         panel.axvline(drive.t_s, color=QUIET, linewidth=0.6, alpha=0.5, zorder=0)

@@ -33,7 +33,7 @@ COLOURS = {
 
 
 TARGETS_WITHIN = 1.0
-"""Targets farther from what the lens told than this share of its range stand at the edge: scans aim at no real place."""
+"""Targets that are farther away than this share of the range that the lens told are out of it: scans aim nowhere."""
 
 
 @dataclass(slots=True)
@@ -133,7 +133,6 @@ class Story:
     lines: tuple[LineTrace, ...]
     octets: tuple[Octet, ...]
     spans: tuple[Span, ...]
-
 
     @property
     def motion_s(self) -> tuple[float, float]:
