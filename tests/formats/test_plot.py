@@ -74,7 +74,7 @@ def test_the_window_holds_its_bytes_lines_and_transactions() -> None:
     assert len(clock.times_ns) == len(clock.levels) == 2 + 16 * len(wire)
     assert clock.levels[:3] == [1, 0, 1]
     bare = story(None)
-    assert not (bare.lines or bare.octets or bare.spans)
+    assert [*bare.lines, *bare.octets, *bare.spans] == []
 
 
 def test_png_and_svg_are_drawn(tmp_path: Path) -> None:
@@ -121,7 +121,9 @@ def test_a_recording_of_exchanges_can_be_drawn(tmp_path: Path) -> None:
     record, picture = tmp_path / "session.jsonl", tmp_path / "session.svg"
     assert main(["lens", "focus", "--position", "100", "--record", str(record)]) == 0
     assert draw(record, "-o", picture) == 0
-    assert "focus to 100" in picture.read_text(encoding="utf-8")
+    text = picture.read_text(encoding="utf-8")
+    assert "focus to 100" in text
+    assert "Recorded at sim:" in text
     assert draw(record, "-o", picture, "--from", "0") == 2
 
 
@@ -131,6 +133,7 @@ def test_a_recording_of_exchanges_can_be_drawn(tmp_path: Path) -> None:
         (("-o", "x.pdf"), r"x\.pdf must end in \.html, \.png, \.svg"),
         (("-o", "x.svg", "--from", "0"), r"holds \d+ edges, more than 20000; narrow it"),
         (("-o", "x.svg", "--from", "2", "--to", "1"), "--to must lie behind --from"),
+        ((FOLDERS[0] / "capture.sr", "-o", "x.svg"), "shows one capture, not 2"),
         (("-o", "x.svg", "--pins", "CLK"), "must be 'auto' or look like"),
     ],
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from m43tools.catalogues import combined
-from m43tools.output import open_binary_output
-from m43tools.units import TIME
+from m43tools.many import captures_in
+from m43tools.output import open_binary_output, progress_on_stderr
+from m43tools.units import RATE, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from m43drivers.capture import Capture, Channel
     from m43proto.catalogue import Catalogue
     from m43proto.pins import Line
+    from m43tools.output import Progress
     from m43tools.render.plots.story import Story
 
 __all__ = ["plot"]
@@ -26,7 +28,7 @@ __all__ = ["plot"]
 MOST_EDGES = 20_000
 """Edges in the window of a waveform, at most: more can be neither drawn in reasonable time nor seen."""
 
-AUTO = "auto"
+AUTO, READING, DECODING = "auto", "reading", "decoding"
 
 
 def _html(story: Story, stream: BinaryIO) -> None:
@@ -57,12 +59,23 @@ def _target(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """What the user asked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """The command line."""
 
+    catalogue: Catalogue
+    captures: tuple[Path, ...]
     from_ns: Fraction | None
     to_ns: Fraction | None
+    pins: str | None
+    rate: Fraction | None
+    channels: int | None
+
+    @property
+    def title(self) -> str:
+        """The name of the capture; of its folder, where all captures are called the same."""
+        path = self.captures[0]
+        return path.parent.name or path.name if path.stem == "capture" else path.name
 
     def within(self, end_ns: int) -> tuple[int, int] | None:
         """Return the window of a waveform, or None when none is asked for."""
@@ -95,15 +108,10 @@ class _Window:
 )
 @click.option("--to", "to_ns", callback=TIME, metavar="TIME", help="Draw the lines, too, up to this time.")
 @click.option("--pins", metavar="LINE=CHANNEL,...|auto", help="Which channel is which line, as for m43 sniff.")
+@click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
+@click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
 @click.pass_context
-def plot(
-    ctx: click.Context,
-    captures: tuple[Path, ...],
-    output: Path,
-    from_ns: Fraction | None,
-    to_ns: Fraction | None,
-    pins: str | None,
-) -> None:
+def plot(ctx: click.Context, /, output: Path, **options: Any) -> None:
     r"""Draw a capture: focus position, focus distance, aperture and zoom over time, with the drives.
 
     With --from, --to or both, the lines in that window of time are drawn below, with their bytes and transactions.
@@ -117,41 +125,64 @@ def plot(
       m43 plot focus-sweep.sr -o poll.png --from 0.5448 --to 0.5468
       m43 plot session.jsonl -o session.svg
     """
-    catalogue = combined(ctx.obj or ())
-    story = _story(captures, catalogue, _Window(from_ns, to_ns), pins)
+    request = _Request(catalogue=combined(ctx.obj or ()), **options)
+    with progress_on_stderr(READING, DECODING) as progress:
+        story = _story(request, progress)
     if not story.series and not story.window_ns:
         raise click.UsageError(
-            f"{captures[0]}: no status in it that could be drawn; draw its lines with --from and --to"
+            f"{request.captures[0]}: no status in it that could be drawn; draw its lines with --from and --to"
         )
     with open_binary_output(output) as stream:
         FORMS[output.suffix.lower()](story, stream)
 
 
-def _story(captures: tuple[Path, ...], catalogue: Catalogue, window: _Window, pins: str | None) -> Story:
-    from m43drivers.capture import open_capture
+def _story(request: _Request, progress: Progress) -> Story:
+    from m43drivers.transports.recorded import is_exchange
+
+    groups = captures_in(request.captures)
+    if len(groups) > 1:
+        raise click.UsageError(f"one picture shows one capture, not {len(groups)}; call m43 plot for each")
+    return _story_of_exchange(request) if is_exchange(request.captures[0]) else _story_of_capture(request, progress)
+
+
+def _story_of_exchange(request: _Request) -> Story:
     from m43drivers.exchanges import observe_exchange
-    from m43drivers.lines import without_dead_lines
-    from m43drivers.observe import observe
-    from m43drivers.transports.recorded import is_exchange, read_exchange
+    from m43drivers.transports.recorded import read_exchange
     from m43tools.render.plots.story import story_of
 
-    title = captures[0].name if captures[0].stem != "capture" else captures[0].parent.name or captures[0].name
-    if len(captures) == 1 and is_exchange(captures[0]):
-        exchange = read_exchange(captures[0])
-        if window.within(exchange.end_ns):
-            raise click.UsageError(
-                f"{captures[0]} is a recording of exchanges: it has no lines; leave --from and --to out"
-            )
-        return story_of(observe_exchange(exchange, catalogue), exchange.end_ns, title=title)
-    capture = open_capture(captures)
-    mapping, _ = without_dead_lines(_mapping(capture, pins))
-    window_ns = window.within(capture.end_ns)
+    exchange = read_exchange(request.captures[0])
+    if request.within(exchange.end_ns):
+        raise click.UsageError(
+            f"{request.captures[0]} is a recording of exchanges: it has no lines; leave --from and --to out"
+        )
+    return story_of(
+        observe_exchange(exchange, request.catalogue),
+        exchange.end_ns,
+        title=request.title,
+        note=f"Recorded at {exchange.url} ({exchange.abilities.name}); times are those of whole transactions.",
+    )
+
+
+def _story_of_capture(request: _Request, progress: Progress) -> Story:
+    from m43drivers.capture import open_capture
+    from m43drivers.lines import without_dead_lines
+    from m43drivers.observe import observe
+    from m43tools.render.plots.story import story_of
+
+    capture = open_capture(
+        request.captures,
+        rate_hz=request.rate,
+        channels=request.channels,
+        progress=lambda fraction: progress.update(READING, fraction),
+    )
+    mapping, _ = without_dead_lines(_mapping(capture, request.pins))
+    window_ns = request.within(capture.end_ns)
     if window_ns:
         _refuse_crowds(mapping, window_ns)
     return story_of(
-        observe(capture, mapping, catalogue),
+        observe(capture, mapping, request.catalogue, progress=lambda fraction: progress.update(DECODING, fraction)),
         capture.end_ns,
-        title=title,
+        title=request.title,
         note=capture.provenance.details.get("comment", ""),
         window_ns=window_ns,
         mapping=mapping,
