@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from m43drivers.capture.ahead import ahead
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.common import Meter, Options, bare, distinct_labels, one_line, shown
-from m43drivers.capture.model import Capture, CaptureError, Provenance
-from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, PackedSamples
+from m43drivers.capture.model import Capture, CaptureError, Provenance, RateMissingError
+from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, PackedSamples, changes_in
+from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["read"]
+__all__ = ["read", "stream"]
 
 VERSIONS = frozenset({"1", "2"})
 SAMPLERATE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*([kmgtpe]?)\s*(?:hz)?", re.IGNORECASE)
@@ -32,12 +34,6 @@ PROBE = re.compile(r"probe([1-9]\d{0,4})")
 ESCAPE = re.compile(r"\\(.)")
 ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 TOLD = ("driver", "samplerate", "total probes", "unitsize")
-
-# Other programs' zip archives, told apart by an entry: who can turn them into something readable.
-OTHER_ZIPS = {
-    "meta.json": "this is a Saleae Logic 2 session (.sal); export it as raw data (CSV or binary) from Logic 2",
-    "header": "this is a DSView session (.dsl); export it from DSView as .sr or .vcd",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +73,35 @@ def read(paths: tuple[Path, ...], options: Options) -> Capture:
     return Capture(channels, end_ns, float(device.rate), Provenance(str(path), "sigrok", device.details))
 
 
+def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
+    """Open a sigrok session as a stream; arguments and errors as for `read`."""
+    (path,) = paths
+    with Archive(path) as archive:
+        _check_version(path, archive)
+        device = _device(path, archive.text("metadata"), options)
+        members = _members(path, archive, device)
+        tick_ns = period_ns(device.rate)
+        last_sample_ns(path, _count(path, archive, members, device), tick_ns)
+    labels = tuple(Label(name, aliases) for name, aliases in _labels(device))
+
+    def blocks(mask: int | None) -> Iterator[Block]:
+        everything = (1 << device.lines) - 1
+        with Archive(path) as archive:
+            pieces = _pieces(archive, members, options)
+            with ahead(changes_in(pieces, device.unit, everything if mask is None else mask & everything)) as found:
+                yield from found
+
+    return CaptureStream(labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks)
+
+
 def _check_version(path: Path, archive: Archive) -> None:
     for name in ("version", "metadata"):
         if name not in archive.names:
-            raise CaptureError(path, _missing(archive, name))
+            raise CaptureError(path, f"a zip archive without the entry {name!r}, so no capture; save the capture again")
     version = archive.text("version").strip()
     if version not in VERSIONS:
         expected = f"expected sigrok session version 1 or 2, found {shown(version)}; save it with sigrok-cli 0.7"
         raise CaptureError(path, expected, where="entry version")
-
-
-def _missing(archive: Archive, name: str) -> str:
-    hints = [hint for entry, hint in OTHER_ZIPS.items() if entry in archive.names]
-    return next(iter(hints), f"a zip archive without the entry {name!r}, so no sigrok session; save the capture again")
 
 
 def _device(path: Path, text: str, options: Options) -> _Device:
@@ -164,7 +176,8 @@ def _number(path: Path, keys: Mapping[str, str], key: str, largest: int) -> int 
 def _samplerate(path: Path, keys: Mapping[str, str]) -> Fraction:
     text = keys.get("samplerate")
     if text is None:
-        raise _bad_key(path, "samplerate", "the session states no sample rate; give it with --rate (rate_hz)")
+        expected = "samplerate: the session states no sample rate; give it with --rate (rate_hz)"
+        raise RateMissingError(path, expected, where="entry metadata")
     match = SAMPLERATE.fullmatch(text.strip())
     rate = Fraction(match[1]) * PREFIXES[match[2].lower()] if match else Fraction(0)
     if not rate:
@@ -201,10 +214,15 @@ def _count(path: Path, archive: Archive, members: list[str], device: _Device) ->
 
 
 def _feed(archive: Archive, members: list[str], samples: PackedSamples, options: Options) -> None:
+    for piece in _pieces(archive, members, options):
+        samples.feed(piece)
+
+
+def _pieces(archive: Archive, members: list[str], options: Options) -> Iterator[bytes]:
     meter, done = Meter(options.progress, sum(map(archive.size, members))), 0
     for member in members:
         for piece in archive.stream(member):
-            samples.feed(piece)
+            yield piece
             done += len(piece)
             meter.at(done)
 
