@@ -20,7 +20,6 @@ from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
-from m43tools.many import captures_in, decode_many, folder_asked_for, targets_in
 from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
 from m43tools.render.binary import BINARY_FORMATS, Rendering
 from m43tools.render.bulk import Shown, everything
@@ -29,7 +28,7 @@ from m43tools.render.glyphs import glyphs_for
 from m43tools.render.records import EVENT_NAMES, event_name
 from m43tools.render.summary import summary_json, summary_text
 from m43tools.render.text import TextWriter
-from m43tools.sources import AUTO, DECODING, READING, CaptureOptions, open_source
+from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, TIME
 
@@ -195,9 +194,14 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     jobs = options.pop("jobs")
     request = _Request(catalogue=combined(ctx.obj or ()), **options)
     _refuse_nonsense(request)
-    groups = captures_in(request.captures)
-    if len(groups) > 1:
-        ctx.exit(_sniff_many(request, groups, partial(_sniff_one, tuple(ctx.obj or ()), options), jobs))
+    if len(request.captures) > 1:
+        from m43tools.many import captures_in
+
+        if STDIN in request.captures:
+            raise click.UsageError("what comes in on standard input goes alone; name - and nothing else")
+        groups = captures_in(request.captures)
+        if len(groups) > 1:
+            ctx.exit(_sniff_many(request, groups, partial(_sniff_one, tuple(ctx.obj or ()), options), jobs))
     with progress_on_stderr(READING, DECODING) as progress:
         ctx.exit(_sniff(request, progress))
 
@@ -226,6 +230,8 @@ class _Request:
 
 
 def _sniff_many(request: _Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
+    from m43tools.many import decode_many, folder_asked_for, targets_in
+
     binary = BINARY_FORMATS.get(request.form)
     output, targets = request.output, None
     if output is not None and folder_asked_for(output, always=binary is not None):
