@@ -110,6 +110,7 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path: Path) -> None:
     scripts = (ROOT / "drivers" / "m43drivers" / "simulator" / "scripts").glob("*.toml")
     assert {f"m43drivers/simulator/scripts/{path.name}" for path in scripts} <= set(names)
     assert {f"m43tools/conformance/report/report.{kind}" for kind in ("html.jinja", "css", "js")} <= set(names)
+    assert "m43tools/exporting/templates/wireshark/m43.lua.jinja" in names
     [source] = tmp_path.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from m43proto.checksum import wire_sum
-from m43proto.encodings import Encoding
-from m43proto.errors import M43Error
+from m43proto.encodings import DISTANCE, Encoding
 from m43proto.events import Cause, PinEvent, TransactionSeen
-from m43proto.messages import PROVISIONAL, PUBLIC, Status
+from m43proto.messages import PROVISIONAL, PUBLIC
 from m43proto.schema import Part
 from m43proto.shapes import SHAPES
 from m43tools.cli import main
@@ -279,10 +278,14 @@ def test_the_committed_dissector_is_what_the_tables_make() -> None:
     assert DISSECTOR.read_bytes() == wireshark_files()["m43.lua"]
 
 
-def test_an_encoding_that_no_rule_decodes_is_refused() -> None:
-    odd = Encoding("odd", Status.spec.fields[5].encoding.wire, 2, "", "", lambda word: word * word + 0.5, round)
-    with pytest.raises(M43Error, match=r"'odd'.*no rule"):
-        rule_of(odd)
+def test_an_encoding_that_no_rule_decodes_stays_bytes() -> None:
+    odd = Encoding("odd", DISTANCE.wire, 2, "", "", lambda word: word * word + 0.5, round)
+    assert rule_of(odd) == {"rule": "raw"}
+    for kind in CATALOGUE:
+        for field in kind.spec.fields:
+            size = field.encoding.size
+            is_bytes = size is None or isinstance(field.encoding.layout.parse(bytes(size)), bytes)
+            assert (rule_of(field.encoding)["rule"] == "raw") == is_bytes, field.name
 
 
 def test_what_makes_no_sense_is_told_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

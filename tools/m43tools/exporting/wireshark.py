@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import construct
 from jinja2 import Environment, StrictUndefined
 
-from m43proto.errors import M43Error
 from m43proto.evidence import Evidence
 from m43proto.lensdb import lenses
 from m43proto.messages import PROVISIONAL, PUBLIC
@@ -46,10 +45,6 @@ _IDENTITY = ("maker", "model", "submodel")
 
 _WIRES = {"B": "uint8", "b": "int8", "H": "uint16", "h": "int16"}
 """Wire integers by the letter of `struct`; each has a reader in the template."""
-
-
-class _NoRuleError(M43Error):
-    """An encoding does what no rule of the dissector does."""
 
 
 def wireshark_files(catalogue: Catalogue = PUBLIC) -> dict[str, bytes]:
@@ -152,8 +147,8 @@ def _probe(encoding: Encoding) -> tuple[str, dict[int, Any]]:
 def rule_of(encoding: Encoding) -> Mapping[str, Any]:
     """Return how the dissector decodes an encoding: the name of a rule of its template and what that needs.
 
-    Raises:
-        M43Error: no rule gives the same for every wire value.
+    A rule has to give the same for every wire value. An encoding that none fits, as a user's catalogue may have one,
+    stays bytes.
     """
     if encoding.labels is not None:
         return {"rule": "choice", "wire": "uint8", "labels": dict(encoding.labels)}
@@ -164,7 +159,7 @@ def rule_of(encoding: Encoding) -> Mapping[str, Any]:
         found = rule(values)
         if found is not None:
             return {"wire": wire, **found}
-    raise _NoRuleError(f"encoding {encoding.name!r}: the Wireshark dissector has no rule that decodes it")
+    return {"rule": "raw"}
 
 
 def _rule_of_bytes(encoding: Encoding) -> Mapping[str, Any]:
