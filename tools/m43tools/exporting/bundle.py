@@ -44,6 +44,7 @@ REWRITES = (
     (r"^from itertools import pairwise$", "from .older import pairwise"),
     (r"^from typing import (.*), TypeAlias$", r"from typing import \1"),
     (r"(from|import) m43proto\.", r"\1 ."),
+    (r"math\.exp2\(", "math.pow(2, "),
     (r", slots=True", ""),
     (r"\(slots=True\)", "()"),
 )

@@ -124,7 +124,7 @@ def _same(value: Any) -> Any:
 
 def f_number_of(av_word: int) -> float:
     """Return the f-number of an aperture word (Av x 256)."""
-    return math.exp2(av_word / (2 * AV_STEPS))
+    return math.pow(2, av_word / (2 * AV_STEPS))
 
 
 def _encode_f_number(f_number: float) -> int:
