@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CField", "CMessage", "c_files", "c_message"]
 
-_ASCII = {"×": "x", "°": " degree", "§": "section ", "–": "-", "—": "-", "µ": "u"}
+_ASCII = {"×": "x", "°": "degree ", "§": "section ", "–": "-", "—": "-", "µ": "u"}
 _KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false".split()

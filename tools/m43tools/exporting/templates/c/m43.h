@@ -4,9 +4,8 @@
  * {{ note }} From m43proto, SPDX-License-Identifier: Apache-2.0.
  *
  * No heap, no dependencies, no floating point. Values stand as on the wire; the end of a name tells the unit
- * (_m_x200: 200 of them are a metre; _av_x256: 256 of them are one Av). Nothing here comes from a maker's
- * specification: each message and field tells how sure it is and where that is known from
- * (specs/references.md of m43proto).
+ * (_mm_x10: ten of them are a millimetre). Nothing here comes from a maker's specification: each message and field
+ * tells how sure it is and where that is known from (specs/references.md of m43proto).
  *
 {% for level in evidence %} *   {{ (level.value + ":").ljust(13) }}{{ level.meaning }}
 {% endfor %} *
