@@ -56,9 +56,9 @@ def main():
         setattr(kind, setting, value)
     analyser = kind()
     rows = []
-    for type, start_ns, end_ns, data in asked["frames"]:
+    for kind_of_frame, start_ns, end_ns, data in asked["frames"]:
         data = {key: bytes.fromhex(value) for key, value in data.items()}
-        answer = analyser.decode(AnalyzerFrame(type, GraphTime(start_ns), GraphTime(end_ns), data))
+        answer = analyser.decode(AnalyzerFrame(kind_of_frame, GraphTime(start_ns), GraphTime(end_ns), data))
         for row in answer if isinstance(answer, list) else [answer] if answer else []:
             assert row.type in kind.result_types
             assert all(isinstance(value, (str, int, float, bool, bytes)) for value in row.data.values())

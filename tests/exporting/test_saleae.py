@@ -32,7 +32,7 @@ NOISY = "sim-e-pl1__sim-olympus-14-42__noisy"
 """Where clocks come and go: an SPI analyser drops the bits that make no byte, and does not say so."""
 
 NOISY_KEPT, NOISY_KEPT_BARE = 27, 25
-"""Rows of its golden decode, of 38, that come out of what an SPI analyser makes of it, and out of all bytes without turns; measured."""
+"""Rows of its golden decode, of 38, that an SPI analyser leaves, and that its bytes give without turns; measured."""
 
 
 def logic2(frames: Iterable[Frame], *, provisional: bool = False, python: object = sys.executable) -> dict[str, Any]:
@@ -62,10 +62,11 @@ def spi_frames(folder: Path) -> Iterator[Frame]:
     pins = provenance(folder)["sampling"].get("pins")
     names = {channel.name: channel for channel in capture.channels}
     mapping = {Line[line]: names[pin] for line, pin in pins.items()} if pins else lines_by_name(capture)
-    before, enabled, bits, fell_ns = 0, False, [], 0
+    before, enabled, fell_ns = 0, False, 0
+    bits: list[tuple[int, int]] = []
     for t_ns, levels in changes_of(mapping):
         rose, fell = levels & ~before, before & ~levels
-        if enabled and rose & Line.CLK.mask and bits is not None:
+        if enabled and rose & Line.CLK.mask:
             bits.append((fell_ns, int(bool(levels & Line.DATA.mask))))
             if len(bits) == 8:
                 value = sum(bit << place for place, (_, bit) in enumerate(bits))

@@ -345,8 +345,8 @@ typedef struct {
     uint8_t argument_2[2]; /* 00 00 (provisional, PROJECT, EXIFTOOL) */
     uint8_t mode; /* stabilisation mode; 00 = off, 01 = all-axes, 02 = vertical-pan, 03 = horizontal-pan, 04 = auto (provisional, PROJECT, EXIFTOOL) */
     uint8_t state; /* what the stabiliser does; 00 = parked, 01 = starting, 02 = correcting, 03 = at-limit, 04 = failed (provisional, PROJECT, EXIFTOOL) */
-    int16_t pitch_offset_deg_x1000; /* present correction up and down; 0.001 degree per count, signed (provisional, PROJECT, EXIFTOOL) */
-    int16_t yaw_offset_deg_x1000; /* present correction left and right; 0.001 degree per count, signed (provisional, PROJECT, EXIFTOOL) */
+    int16_t pitch_offset_deg_x1000; /* present correction up and down; 0.001degree per count, signed (provisional, PROJECT, EXIFTOOL) */
+    int16_t yaw_offset_deg_x1000; /* present correction left and right; 0.001degree per count, signed (provisional, PROJECT, EXIFTOOL) */
 } m43_stabilisation_status;
 
 void m43_stabilisation_status_init(m43_stabilisation_status *message);

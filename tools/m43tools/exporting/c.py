@@ -29,8 +29,13 @@ __all__ = ["CField", "CMessage", "c_files", "c_message"]
 
 _ASCII = {"×": "x", "°": "degree ", "§": "section ", "–": "-", "—": "-", "µ": "u"}
 _KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false".split()
+    word
+    for line in (
+        "auto bool break case char const continue default do double else enum extern false float for goto if inline",
+        "int long register restrict return short signed sizeof static struct switch true typedef union unsigned void",
+        "volatile while",
+    )
+    for word in line.split()
 )
 _INTEGER_SIZES = (1, 2, 4)
 
@@ -202,7 +207,9 @@ def c_message(kind: type[Message]) -> CMessage:
     starts = {Part.ARGUMENT: 0, Part.BLOCK: spec.part_size(Part.ARGUMENT) or 0}
     starts[Part.STATUS] = starts[Part.BLOCK] + (spec.part_size(Part.BLOCK) or 0)
     name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", spec.name).lower()
-    fields = (CField(_field_name(field), field, starts[field.part] + field.offset, _integer(field)) for field in spec.fields)
+    fields = (
+        CField(_field_name(field), field, starts[field.part] + field.offset, _integer(field)) for field in spec.fields
+    )
     return CMessage(spec, identifier(name), tuple(fields))
 
 

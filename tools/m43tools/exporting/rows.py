@@ -7,12 +7,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import construct
-
 from m43proto import encodings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import construct
 
     from m43proto.encodings import Encoding
     from m43proto.schema import Field, Message

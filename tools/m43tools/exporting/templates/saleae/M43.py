@@ -1,7 +1,8 @@
 """Rows of messages from the bytes that Logic 2's SPI analyser sees on the Micro Four Thirds lens mount.
 
-Logic 2 gives an extension the frames of one analyser. With BODY_ACK as the enable line (active high) a frame tells where
-each turn begins and ends; without it there are bytes alone, and the grammar and the sums must do. LENS_ACK is never seen.
+Logic 2 gives an extension the frames of one analyser. With BODY_ACK as the enable line (active high) a frame tells
+where each turn begins and ends; without it there are bytes alone, and the grammar and the sums must do. LENS_ACK is
+never seen.
 """
 
 from m43_engine.bare import BareFramer
@@ -52,7 +53,7 @@ class Messages(HighLevelAnalyzer):
 
     def _ns(self, time):
         """Return the nanoseconds since the first frame, and keep the time itself for the rows."""
-        t_ns = int(round(float(time - self._start) * NS_PER_S))
+        t_ns = round(float(time - self._start) * NS_PER_S)
         self._times[t_ns] = time
         return t_ns
 
