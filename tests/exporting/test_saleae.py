@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from m43drivers.capture import open_capture
-from m43drivers.lines import lines_by_name
 from m43drivers.observe import changes_of
 from m43proto.pins import Line
 from m43tools.library import CAPTURE, EXPECTED
-from tests.exporting.test_sigrok import FOLDERS, bytes_seen, every_capture, provenance, records
+from tests.exporting.test_sigrok import FOLDERS, bytes_seen, every_capture, mapping_of, provenance, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,12 +58,9 @@ def spi_frames(folder: Path) -> Iterator[Frame]:
     A word spans its first falling to its last rising clock; an enable line that is active at the start is not one.
     """
     capture = open_capture(folder / CAPTURE)
-    pins = provenance(folder)["sampling"].get("pins")
-    names = {channel.name: channel for channel in capture.channels}
-    mapping = {Line[line]: names[pin] for line, pin in pins.items()} if pins else lines_by_name(capture)
     before, enabled, fell_ns = 0, False, 0
     bits: list[tuple[int, int]] = []
-    for t_ns, levels in changes_of(mapping):
+    for t_ns, levels in changes_of(mapping_of(folder, capture)):
         rose, fell = levels & ~before, before & ~levels
         if enabled and rose & Line.CLK.mask:
             bits.append((fell_ns, int(bool(levels & Line.DATA.mask))))
@@ -157,8 +153,8 @@ def test_the_rows_are_the_golden_messages(folder: Path) -> None:
 
 
 @every_capture
-def test_bytes_alone_give_the_golden_messages(folder: Path, tmp_path: Path) -> None:
-    seen = bytes_seen(folder, tmp_path)
+def test_bytes_alone_give_the_golden_messages(folder: Path) -> None:
+    seen = bytes_seen(folder)
     frames = [("result", one["t_ns"], one["end_ns"], {"mosi": f"{one['value']:02x}", "miso": "00"}) for one in seen]
     found = told(logic2(frames, provisional=provisional_in(folder)))
     golden = golden_rows(folder)

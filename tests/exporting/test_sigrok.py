@@ -7,10 +7,10 @@ bytes.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import tomllib
@@ -25,6 +25,7 @@ from m43drivers.lines import lines_by_name
 from m43drivers.observe import observe
 from m43proto import PROVISIONAL, PUBLIC
 from m43proto.events import ByteSeen, TransactionSeen
+from m43proto.pins import Line
 from m43proto.schema import Part
 from m43tools.cli import main
 from m43tools.library import CAPTURE, EXPECTED
@@ -32,6 +33,9 @@ from m43tools.render.records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from m43drivers.capture import Capture
+    from m43drivers.capture.model import Channel
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path for path in (ROOT / "captures").iterdir() if path.is_dir())
@@ -48,11 +52,14 @@ def provenance(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "capture.toml").read_text(encoding="utf-8"))
 
 
+def pins_of(folder: Path) -> dict[str, str]:
+    sampling = provenance(folder)["sampling"]
+    return sampling.get("pins") or {line: line for line in sampling["lines"]}
+
+
 def decoder_of(folder: Path) -> str:
-    told = provenance(folder)
-    pins = told["sampling"].get("pins") or {line: line for line in told["sampling"]["lines"]}
-    channels = ":".join(f"{line.lower()}={channel}" for line, channel in pins.items())
-    catalogue = "provisional" if "provisional" in told["decode"]["command"] else "public"
+    channels = ":".join(f"{line.lower()}={channel}" for line, channel in pins_of(folder).items())
+    catalogue = "provisional" if "provisional" in provenance(folder)["decode"]["command"] else "public"
     return f"m43_link:{channels},m43:catalogue={catalogue}"
 
 
@@ -182,16 +189,18 @@ def shown(value: object) -> str:
     return value if isinstance(value, str) and value.isprintable() else json.dumps(value)
 
 
-def sniffed(folder: Path, tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
-    words = shlex.split(provenance(folder)["decode"]["command"])[1:]
-    out = tmp_path / "sniffed.jsonl"
-    named = [str(folder / CAPTURE) if word == CAPTURE else word for word in words]
-    assert main([*named, *arguments, "-o", str(out)]) in (0, 1)
-    return records(out)
+def mapping_of(folder: Path, capture: Capture) -> dict[Line, Channel]:
+    """Which channel of a capture is which line, by its provenance."""
+    names = {channel.name: channel for channel in capture.channels}
+    return {Line[line]: names[channel] for line, channel in pins_of(folder).items()}
 
 
-def bytes_seen(folder: Path, tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
-    return [byte for byte in sniffed(folder, tmp_path, "--layer", "bytes", *arguments) if "event" not in byte]
+@functools.cache
+def bytes_seen(folder: Path) -> list[dict[str, Any]]:
+    """The bytes of a capture, as ``m43 sniff --layer bytes`` tells them."""
+    capture = open_capture(folder / CAPTURE)
+    seen = observe(capture, mapping_of(folder, capture), PUBLIC)
+    return [record_of(event) for event in seen if isinstance(event, ByteSeen)]
 
 
 def check(found: Counter[tuple[int, int, str, str]], golden: Golden) -> None:
@@ -202,12 +211,12 @@ def check(found: Counter[tuple[int, int, str, str]], golden: Golden) -> None:
 
 
 @every_capture
-def test_the_annotations_are_the_golden_decode(folder: Path, tmp_path: Path) -> None:
+def test_the_annotations_are_the_golden_decode(folder: Path) -> None:
     found = annotated(folder / CAPTURE, decoder_of(folder))
     has_acks = any(row[2] in ("body-ack", "lens-ack") for row in found)
     assert has_acks == ("body_ack" in decoder_of(folder))
     rate_hz = provenance(folder)["sampling"]["rate_hz"]
-    check(found, Golden(rate_hz, records(folder / EXPECTED), bytes_seen(folder, tmp_path)))
+    check(found, Golden(rate_hz, records(folder / EXPECTED), bytes_seen(folder)))
 
 
 @pytest.mark.parametrize("name", ["wrong-sums", "noisy"])
@@ -223,13 +232,13 @@ def test_fewer_channels_give_what_the_engine_makes_of_them(name: str, lines: str
     check(annotated(folder / CAPTURE, decoder), Golden(24_000_000, rows, seen))
 
 
-POWER_UP = ROOT / "captures" / "sim-e-pl1__sim-olympus-14-42__power-up"
+POWER_UP = ROOT / "captures" / "bell-fakebody__lens-model__power-up"
 STABILISED = ROOT / "captures" / "sim-e-pl1__sim-olympus-12-100-is__stabilisation"
 
 
-def test_the_binary_output_is_the_bytes(tmp_path: Path) -> None:
-    seen = bytes_seen(POWER_UP, tmp_path)
-    for name, senders in (("all", ("body", "lens")), ("body", ("body",)), ("lens", ("lens",))):
+def test_the_binary_output_is_the_bytes() -> None:
+    seen = bytes_seen(POWER_UP)
+    for name, senders in (("all", ("body", "lens")), ("lens", ("lens",))):
         expected = bytes(byte["value"] for byte in seen if byte["from"] in senders)
         assert sigrok(POWER_UP / CAPTURE, decoder_of(POWER_UP), "-B", f"m43_link={name}") == expected
     data = "".join(record.get("data", "") for record in records(POWER_UP / EXPECTED) if "event" not in record)

@@ -29,7 +29,7 @@ NS_PER_S = 10**9
 LOOKS_PER_S = 1000
 REQUIRED = (Line.CLK, Line.DATA)
 ANN_BYTE = {Role.BODY: 0, Role.LENS: 1, None: 2}
-ANN_ACK = {Line.BODY_ACK: 3, Line.LENS_ACK: 4}
+ANN_ACK = tuple((line, line.mask, ann) for line, ann in ((Line.BODY_ACK, 3), (Line.LENS_ACK, 4)))
 ANN_PIN = 5
 BIN_BYTE = {Role.BODY: (0, 1), Role.LENS: (0, 2), None: (0,)}
 ENDS_OF_INPUT = (EOFError, SystemError)
@@ -105,12 +105,13 @@ class Decoder(srd.Decoder):
         lines = [line for line in LINES if self.has_channel(index[line])]
         phy = PinDecoder(lines)
         framer = (Framer if phy.in_bursts else BareFramer)(known_shape)
+        held = [(index[line], line.mask) for line in lines]
         wanted = [{index[line]: "e"} for line in lines] + [{"skip": max(1, self.samplerate // LOOKS_PER_S)}]
         pins = self.wait()
         try:
             while True:
-                levels = sum(line.mask for line in lines if pins[index[line]] == 1)
-                self.acks(lines, levels)
+                levels = sum([mask for place, mask in held if pins[place] == 1])
+                self.acks(levels)
                 for signal in phy.receive(self.ns_of(self.samplenum), levels):
                     self.report(framer.receive(signal))
                 pins = self.wait(wanted)
@@ -131,10 +132,10 @@ class Decoder(srd.Decoder):
         """Return the first and last sample of an event."""
         return self.sample_of(event.t_ns), self.sample_of(event.end_ns)
 
-    def acks(self, lines, levels):
+    def acks(self, levels):
         """Show each high of an ack line."""
-        for line, ann in ANN_ACK.items():
-            high = line in lines and levels & line.mask
+        for line, mask, ann in ANN_ACK:
+            high = levels & mask
             if high and line not in self.ack_rose:
                 self.ack_rose[line] = self.samplenum
             elif not high and line in self.ack_rose:
