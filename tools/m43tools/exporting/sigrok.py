@@ -19,5 +19,6 @@ _BY_HAND = ("m43_link/__init__.py", "m43_link/pd.py", "m43/__init__.py", "m43/pd
 def sigrok_files(catalogue: Catalogue) -> dict[str, bytes]:
     """Return the decoders by path below the folder that ``SIGROKDECODE_DIR`` names."""
     files = {path: _LICENCE + template("sigrok", *path.split("/")) for path in _BY_HAND}
+    files["README.md"] = template("sigrok", "README.md")
     files |= {f"m43_link/engine/{name}": text for name, text in engine_files(catalogue, PROVISIONAL).items()}
     return {path: text.encode() for path, text in files.items()}
