@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import shutil
 import subprocess
 import tempfile
@@ -53,6 +54,29 @@ def test_compilers_say_nothing(compiler: str, flags: tuple[str, ...], tmp_path: 
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     assert compiled(compiler, SOURCES, tmp_path / "m43.o", "-c", "-O2", *flags) == "0 "
+
+
+ADVISORY = {"misra-c2012-2.5", "misra-c2012-8.7", "misra-c2012-8.9"}
+"""Macros, functions and tables that one user of the header does not use, or only once: it is a library."""
+
+
+def test_a_misra_checker_finds_nothing_required() -> None:
+    checker = shutil.which("cppcheck")
+    if checker is None:
+        pytest.skip("cppcheck is not installed")
+    command = [
+        checker,
+        "--addon=misra",
+        "--std=c99",
+        "--enable=style",
+        "-q",
+        "-DM43_PROVISIONAL",
+        str(SOURCES / "m43.c"),
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120).stderr
+    found = set(re.findall(r"misra-c2012-[0-9.]+", said))
+    assert found
+    assert found <= ADVISORY, said
 
 
 @needs_compiler

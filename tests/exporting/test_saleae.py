@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -171,6 +172,26 @@ def test_violations_and_fragments_are_rows() -> None:
     told = [row[3] for row in noisy if row[0] == "violation"]
     assert told
     assert all(set(data) == {"cause", "detail", "data"} for data in told)
+
+
+SEED = 43
+
+
+@pytest.mark.parametrize("with_enable", [True, False])
+def test_any_frames_give_rows_and_never_an_error(*, with_enable: bool) -> None:
+    draw = random.Random(SEED)
+    seen = bytes_seen(ROOT / "captures" / NOISY)
+    frames: list[Frame] = []
+    now_ns = at = 0
+    for _ in range(4000):
+        now_ns += 20_000 if draw.random() < 0.98 else draw.choice((1000, 3_000_000, 150_000_000))
+        kind = draw.choice(("enable", "disable", "result", "result", "result", "error")) if with_enable else "result"
+        at = at + 1 if draw.random() < 0.98 else draw.randrange(len(seen))
+        value = seen[at % len(seen)]["value"]
+        data = {"mosi": f"{value:02x}", "miso": "00"} if kind == "result" else {}
+        frames.append((kind, now_ns, now_ns + 500, data))
+    rows = logic2(frames)["rows"]
+    assert {"violation", "broke_off"} & {row[0] for row in rows}
 
 
 @pytest.mark.skipif(PYTHON_38 is None, reason="Python 3.8, which Logic 2 runs, is not on this machine")

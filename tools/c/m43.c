@@ -133,11 +133,21 @@ static void put_le(uint8_t *data, size_t size, uint32_t value)
     }
 }
 
-static int32_t with_sign(uint32_t value, size_t size)
+static int32_t with_sign(uint32_t value, uint32_t half)
 {
-    const uint32_t half = (uint32_t)1u << ((8u * size) - 1u);
+    int32_t result;
 
-    return (value < half) ? (int32_t)value : (-(int32_t)(half - 1u) - 1 + (int32_t)(value - half));
+    if (value < half) {
+        result = (int32_t)value;
+    } else {
+        const uint32_t above = value - half;
+        const uint32_t below = half - 1u;
+
+        result = (int32_t)above;
+        result -= (int32_t)below;
+        result -= 1;
+    }
+    return result;
 }
 
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
@@ -413,7 +423,7 @@ bool m43_status_decode(m43_status *message, const uint8_t *canonical, size_t siz
         message->focus_distance_m_x200 = (uint16_t)get_le(&canonical[8], 2u);
         message->aperture_av_x256 = (uint16_t)get_le(&canonical[10], 2u);
         copy(message->unknown_10, &canonical[12], 2u);
-        message->focus_position = (int16_t)with_sign(get_le(&canonical[14], 2u), 2u);
+        message->focus_position = (int16_t)with_sign(get_le(&canonical[14], 2u), 0x8000u);
         copy(message->unknown_14, &canonical[16], 16u);
     }
     return fits;
@@ -526,7 +536,7 @@ bool m43_drive_decode(m43_drive *message, const uint8_t *canonical, size_t size)
         copy(message->unknown_0, &canonical[2], 1u);
         message->aperture_av_x256 = (uint16_t)get_le(&canonical[3], 2u);
         copy(message->unknown_3, &canonical[5], 2u);
-        message->focus_target = (int16_t)with_sign(get_le(&canonical[7], 2u), 2u);
+        message->focus_target = (int16_t)with_sign(get_le(&canonical[7], 2u), 0x8000u);
         copy(message->unknown_7, &canonical[9], 2u);
     }
     return fits;
@@ -705,8 +715,8 @@ bool m43_stabilisation_status_decode(m43_stabilisation_status *message, const ui
         copy(message->argument_2, &canonical[0], 2u);
         message->mode = (uint8_t)get_le(&canonical[2], 1u);
         message->state = (uint8_t)get_le(&canonical[3], 1u);
-        message->pitch_offset_deg_x1000 = (int16_t)with_sign(get_le(&canonical[4], 2u), 2u);
-        message->yaw_offset_deg_x1000 = (int16_t)with_sign(get_le(&canonical[6], 2u), 2u);
+        message->pitch_offset_deg_x1000 = (int16_t)with_sign(get_le(&canonical[4], 2u), 0x8000u);
+        message->yaw_offset_deg_x1000 = (int16_t)with_sign(get_le(&canonical[6], 2u), 0x8000u);
     }
     return fits;
 }

@@ -93,7 +93,7 @@ class CField:
         """Return the statements that read it."""
         if self.integer is not None:
             value = f"get_{self.integer.order[0]}e(&canonical[{self.offset}], {self.integer.size}u)"
-            value = f"with_sign({value}, {self.integer.size}u)" if self.integer.signed else value
+            value = f"with_sign({value}, 0x80{'00' * (self.integer.size - 1)}u)" if self.integer.signed else value
             return f"message->{self.name} = ({self.kind}){value};"
         if self.size is None:
             return (

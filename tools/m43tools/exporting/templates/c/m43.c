@@ -118,11 +118,21 @@ static void put_be(uint8_t *data, size_t size, uint32_t value)
     }
 }
 {% endif %}{% if "with_sign(" in codec %}
-static int32_t with_sign(uint32_t value, size_t size)
+static int32_t with_sign(uint32_t value, uint32_t half)
 {
-    const uint32_t half = (uint32_t)1u << ((8u * size) - 1u);
+    int32_t result;
 
-    return (value < half) ? (int32_t)value : (-(int32_t)(half - 1u) - 1 + (int32_t)(value - half));
+    if (value < half) {
+        result = (int32_t)value;
+    } else {
+        const uint32_t above = value - half;
+        const uint32_t below = half - 1u;
+
+        result = (int32_t)above;
+        result -= (int32_t)below;
+        result -= 1;
+    }
+    return result;
 }
 {% endif %}{% if "copy(" in codec %}
 static void copy(uint8_t *to, const uint8_t *from, size_t size)
