@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from m43tools.render import columns_parquet
-from tests.formats.support import FOLDERS, every_capture, golden, sniffed
+from tests.formats.support import FOLDERS, capture_in, every_capture, golden, sniffed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def test_rows_are_the_golden_decode(folder: Path, tmp_path: Path) -> None:
     for row, record in zip(rows, records, strict=True):
         flat = {**record.get("fields", {}), **{key: value for key, value in record.items() if key != "fields"}}
         given = {key: as_in_json(value) for key, value in row.items() if value is not None}
-        assert given.pop("capture") == str(folder / "capture.sr")
+        assert given.pop("capture") == str(capture_in(folder))
         assert given == {key: value for key, value in flat.items() if value is not None}
 
 

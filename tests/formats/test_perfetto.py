@@ -14,7 +14,7 @@ import pytest
 
 from m43tools.quantities import QUANTITIES
 from m43tools.render.perfetto import LATENCY, TRACKS
-from tests.formats.support import FOLDERS, every_capture, golden, sniffed
+from tests.formats.support import FOLDERS, capture_in, every_capture, golden, sniffed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_slices_and_counters_are_the_golden_decode(folder: Path, tmp_path: Path)
 def test_tracks_are_described_in_one_group_with_units(tmp_path: Path) -> None:
     read = Read(sniffed(FOLDERS[0], "perfetto", tmp_path / "capture.pftrace"))
     root, *rest = read.tracks.values()
-    assert root.name.endswith("capture.sr")
+    assert root.name.endswith(capture_in(FOLDERS[0]).name)
     assert all(track.parent_uuid == root.uuid for track in rest)
     units = {track.name: track.counter.unit_name for track in rest if track.HasField("counter")}
     assert units == {**{quantity.name: quantity.unit for quantity in QUANTITIES}, LATENCY: "us"}

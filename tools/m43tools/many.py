@@ -24,6 +24,7 @@ import click
 
 from m43drivers.capture import saleae_binary
 from m43proto.errors import M43Error
+from m43tools.interrupts import interrupts_held
 from m43tools.output import Progress, open_output, progress_on_stderr
 
 if TYPE_CHECKING:
@@ -221,10 +222,11 @@ def _done(
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(shares, stop))
     with progress_on_stderr(title) as progress, pool:
         try:
-            futures = [
-                pool.submit(_do, work, index, group, file)
-                for index, (group, file) in enumerate(zip(captures, files, strict=True))
-            ]
+            with interrupts_held():
+                futures = [
+                    pool.submit(_do, work, index, group, file)
+                    for index, (group, file) in enumerate(zip(captures, files, strict=True))
+                ]
             yield _in_order(
                 futures, captures, lambda: progress.update(title, sum(shares) / len(captures)), progress.hide
             )
