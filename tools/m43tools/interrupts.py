@@ -16,9 +16,9 @@ __all__ = ["interrupts_held"]
 def interrupts_held() -> Iterator[None]:
     """Hold SIGINT back; one that comes meanwhile is delivered at the end.
 
-    A terminal sends it to every process of the group. One that is started in here inherits the mask, so that it does not
-    come to its end by itself, with a traceback, before it can say that it does not want to. Where signals have no masks,
-    nothing is held.
+    A terminal sends it to every process of the group. One that is started in here inherits the mask, so that it does
+    not come to its end by itself, with a traceback, before it can say that it does not want to. Where signals have no
+    masks, nothing is held.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
