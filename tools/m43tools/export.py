@@ -75,11 +75,17 @@ def _schema(root: Path) -> dict[Path, bytes]:
     return {root / "specs" / "schema" / SCHEMA_FILE: schema_text().encode()}
 
 
+def _firmware(root: Path) -> dict[Path, bytes]:
+    source = root / "drivers" / "m43drivers" / "bridge" / "probe.py"
+    return {root / "drivers" / "bridge" / "firmware" / "m43bridge" / source.name: source.read_bytes()}
+
+
 TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
     "spec": _spec_pages,
     "picture": _picture,
     "captures": _captures,
     "schema": _schema,
+    "firmware": _firmware,
 }
 """What can be exported: name -> function from the root of the repository to the files and what they should hold."""
 
@@ -108,6 +114,7 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     picture  the picture of m43 sniff in the README, specs/pictures/sniff.svg
     captures the synthetic captures, each by the command in its capture.toml, and the table in captures/README.md
     schema   the JSON Schema of the reports of m43 conform, specs/schema/
+    firmware the bridge's interpreter of programs, drivers/bridge/firmware/m43bridge/probe.py
 
     \b
     Examples:
