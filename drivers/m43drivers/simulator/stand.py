@@ -1,4 +1,4 @@
-"""A test stand with a simulated lens: pins that programs move, hands that turn its rings, and every edge on virtual time."""
+"""A test stand with a simulated lens: pins that programs move, hands for its rings, every edge on virtual time."""
 
 from __future__ import annotations
 

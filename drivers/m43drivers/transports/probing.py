@@ -1,4 +1,4 @@
-"""A bridge that probes a lens: programs go there, edges and how each program ended come back (specs/11-bridge-link.md)."""
+"""A bridge that probes a lens: programs go there, edges come back (specs/11-bridge-link.md, section 11.6)."""
 
 from __future__ import annotations
 

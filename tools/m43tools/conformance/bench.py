@@ -74,7 +74,8 @@ class Bench(ABC):
         """
 
     def close(self) -> None:
-        """Switch the lens off, and let go of it."""
+        """Switch the lens off, and let go of it; a simulated one is just forgotten."""
+        return
 
 
 class SimBench(Bench):

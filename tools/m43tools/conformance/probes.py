@@ -261,7 +261,7 @@ class _Writer(Assembly):
         self._delay(self._timing.answer_limit_ns)
 
     def _transaction(self, command: bytes, block: bytes, unanswered: str) -> None:
-        """Write a transaction by the grammar of `m43proto.turns`; `unanswered` is where it goes on without an answer."""
+        """Write a transaction by the grammar of `m43proto.turns`, and go on elsewhere when the lens does not answer."""
         shape = self._shape_of(command) if len(command) == COMMAND_SIZE else None
         if shape is None:
             raise ValueError(f"{command.hex(' ')} is no command of a known shape")

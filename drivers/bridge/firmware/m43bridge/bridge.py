@@ -13,7 +13,7 @@ Times are microseconds of `Contacts.now_us`, which never goes back.
 import struct
 
 from m43bridge.frames import ANSWER_BIT, Decoder, encode
-from m43bridge.probe import Program, ProgramError
+from m43bridge.probe import Pins, Program, ProgramError
 from m43bridge.probing import Probing
 
 VERSION = 1
@@ -74,7 +74,7 @@ class Contacts:
         """Change the level of FOCUS."""
         raise NotImplementedError
 
-    def probe(self):  # type: ignore[no-untyped-def]
+    def probe(self) -> Pins:
         """Return pins to probe a lens with (`m43bridge.probe.Pins`), at their time 0, with the lens off.
 
         Raises:
@@ -174,7 +174,7 @@ class Bridge:
             due_us = self._due_us
         if self._pending is not None and self._has_room():
             due_us = min(due_us, self.contacts.now_us())
-        if self._may_probe():
+        if self._may_probe(self._probing):
             due_us = min(due_us, self.contacts.now_us())
         return due_us
 
@@ -184,8 +184,9 @@ class Bridge:
             self._go_on(self._frames)
         if self._pending is not None and self._has_room():
             self._serve(self._pending)
-        if self._may_probe():
-            self._probing.work()
+        probing = self._probing
+        if probing is not None and self._may_probe(probing):
+            probing.work()
         now_us = self.contacts.now_us()
         if now_us >= self._beat_us:
             self._beat_us = now_us + BEAT_US
@@ -303,15 +304,15 @@ class Bridge:
         try:
             program = Program(payload)
         except ProgramError as error:
-            raise RefusedError(MALFORMED, "LOAD: %s" % error)
+            raise RefusedError(MALFORMED, "LOAD: %s" % error) from None
         if program.size > self._probing.room:
             raise RefusedError(TOO_LONG, "there is room for %d bytes of programs now" % self._probing.room)
         self._probing.load(program)
         return struct.pack("<I", self._probing.room)
 
-    def _may_probe(self) -> bool:
+    def _may_probe(self, probing: Probing | None) -> bool:
         """Tell whether a probe can go on: not while the host leaves too much unread."""
-        return self._probing is not None and self._probing.busy and self.hears
+        return probing is not None and probing.busy and self.hears
 
     def _end_probe(self) -> None:
         if self._probing is not None:

@@ -1,14 +1,15 @@
 """Programs of single steps at the pins, and what carries them out (specs/11-bridge-link.md, section 11.6).
 
-A bridge that probes a lens knows nothing of the handshake: a host sends programs, and this interpreter sets lines, waits
-for them, and clocks bits. The file is plain Python that MicroPython runs too, and imports nothing: `m43 export firmware`
-copies it into the firmware, so there is one interpreter for a board, a bridge in a process, and the simulated bench.
+A bridge that probes a lens knows nothing of the handshake: a host sends programs, and this interpreter sets lines,
+waits for them, and clocks bits. The file is plain Python that MicroPython runs too, and imports nothing: `m43 export
+firmware` copies it into the firmware, so there is one interpreter for a board, a bridge in a process, and the simulated
+bench.
 
 A program is bytes: the number of an instruction, then its operands by the letters of its form:
 
-* ``b`` a byte; ``n`` a number, seven bits a byte, the lowest first, bit 7 set in all but the last; ``z`` the same with a
-  sign in its lowest bit; ``t`` where to go on, two bytes, counted from the start of the program; ``s`` bytes, and before
-  them their number as ``n``.
+* ``b`` a byte; ``n`` a number, seven bits a byte, the lowest first, bit 7 set in all but the last; ``z`` the same with
+  a sign in its lowest bit; ``t`` where to go on, two bytes, counted from the start of the program; ``s`` bytes, and
+  before them their number as ``n``.
 
 Lines are bits of a byte: CLK 1, DATA 2, BODY_ACK 4, LENS_ACK 8, SLEEP 10, FOCUS 20, SHUTTER 40 (hexadecimal). Times are
 nanoseconds.
@@ -73,8 +74,8 @@ class ProgramError(Exception):
 class Pins:
     """The lines of the mount, and their clock.
 
-    What takes time takes `until_ns`: the time at which it is broken off, or `NEVER`. What happens at that very time still
-    counts. Lines that are set change together when time next passes.
+    What takes time takes `until_ns`: the time at which it is broken off, or `NEVER`. What happens at that very time
+    still counts. Lines that are set change together when time next passes.
 
     Attributes:
         tick_ns: the unit of the times of edges.
@@ -143,9 +144,9 @@ def number_at(program: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def operands_at(program: bytes, at: int) -> tuple[list[int | bytes], int]:
+def operands_at(program: bytes, at: int) -> tuple[list, int]:  # type: ignore[type-arg]
     """Return the operands of the instruction that stands at a place, and the place behind them."""
-    operands: list[int | bytes] = []
+    operands: list = []  # type: ignore[type-arg]
     form = INSTRUCTIONS[program[at]][1]
     at += 1
     for letter in form:
@@ -183,7 +184,7 @@ class Program:
 
     def __init__(self, program: bytes) -> None:
         self.size = len(program)
-        self.steps: list[tuple[int, list[int | bytes]]] = []
+        self.steps: list[tuple[int, list]] = []  # type: ignore[type-arg]
         places = {}
         at = 0
         while at < len(program):

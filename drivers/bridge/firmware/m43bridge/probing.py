@@ -45,9 +45,7 @@ class Probing:
         self._pins = pins
         self._tell = tell
         self._waiting: list[Program] = []
-        self._program: Program | None = None
-        self._interpreter: Interpreter | None = None
-        self._start = 0
+        self._current: tuple[Interpreter, int, int] | None = None
         self._told = 0
         self._ended = 0
         pins.edges()
@@ -59,7 +57,7 @@ class Probing:
     @property
     def busy(self) -> bool:
         """Whether there is something to carry out."""
-        return self._interpreter is not None or bool(self._waiting)
+        return self._current is not None or bool(self._waiting)
 
     def load(self, program: Program) -> None:
         """Put a program behind the others; there must be room for it."""
@@ -69,27 +67,22 @@ class Probing:
     def work(self) -> None:
         """Go on for a while."""
         for _ in range(_BATCH):
-            if self._interpreter is None:
+            if self._current is None:
                 if not self._waiting:
                     return
-                self._begin()
-            self._interpreter.step()
+                program = self._waiting.pop(0)
+                self._current = (Interpreter(self._pins, program), program.size, self.now())
+            interpreter, size, start = self._current
+            interpreter.step()
             self._take_edges()
-            if self._interpreter.ended:
-                self._end()
+            if interpreter.ended:
+                self._current = None
+                self.room += size
+                self._tell_end(interpreter.done, start)
 
-    def _begin(self) -> None:
-        self._program = self._waiting.pop(0)
-        self._interpreter = Interpreter(self._pins, self._program)
-        self._start = self.now()
-
-    def _end(self) -> None:
+    def _tell_end(self, done: bool, start: int) -> None:
         self._flush()
-        self.room += self._program.size
-        done = self._interpreter.done
-        self._interpreter = None
-        payload = struct.pack("<IIBQQ", self._told, self._ended, done, self._start, self.now())
-        self._say(STEP_DONE, payload)
+        self._say(STEP_DONE, struct.pack("<IIBQQ", self._told, self._ended, done, start, self.now()))
         self._ended += 1
 
     def now(self) -> int:
@@ -100,7 +93,7 @@ class Probing:
     def rest(self) -> None:
         """Bring all lines to rest: the lens is switched off."""
         self._waiting = []
-        self._interpreter = None
+        self._current = None
         self._pins.set(0xFF, 1)
         self._pins.delay(0, -1)
 
