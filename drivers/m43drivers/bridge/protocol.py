@@ -412,7 +412,7 @@ class StepDone(LinkMessage):
 
     kind = 0x43
     number: int = _u32("counts `Edges` and `StepDone` of this probe together, from 0")
-    program: int = _u32("which program of this probe, from 0")
+    index: int = _u32("which program of this probe, from 0")
     done: bool = _flag("1 if it went as it should")
     start: int = _part(construct.Int64ul, "u64", "when it began, in ticks")
     end: int = _part(construct.Int64ul, "u64", "when it ended, in ticks")

@@ -160,7 +160,7 @@ class ProbingBridge(BridgeTransport):
         else:
             edges.take_done(message)
             step = ProbedStep(edges.ns_of(message.start), edges.ns_of(message.end), message.done)
-            missed = message.program - len(self._steps)
+            missed = message.index - len(self._steps)
             self._steps += [ProbedStep(step.start_ns, step.start_ns, False)] * missed
             self._steps.append(step)
         self._news.set()
