@@ -65,7 +65,7 @@ class BridgeBench(Bench):
         try:
             return self._runner.run(work)
         except TransportError as error:
-            self.error = str(error)
+            self.error = f"the bridge was lost: {error}"
             raise BenchLostError(self.error) from error
 
     def _begin(self) -> None:
