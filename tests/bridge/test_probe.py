@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import m43bridge.bridge as firmware
+from m43bridge.frames import encode as board_encode
 from m43bridge.probe import Program as BoardProgram
 from m43bridge.probing import ROOM, Probing
 from m43drivers.bridge.assembly import Assembly, number
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m43drivers.bridge.protocol import LinkMessage
+    from m43tools.conformance.operations import Operation
 
 CLK, DATA, BODY_ACK, SLEEP = Line.CLK.mask, Line.DATA.mask, Line.BODY_ACK.mask, Line.SLEEP.mask
 END = Assembly()
@@ -226,7 +228,7 @@ def test_a_number_comes_back(value: int) -> None:
 def test_what_does_not_fit_a_program_is_refused() -> None:
     for operands in (("SET", 256, 0), ("DELAY", -1), ("OUT", -1)):
         with pytest.raises(EncodeError):
-            Assembly().put(*operands)  # type: ignore[arg-type]
+            Assembly().put(*operands)
     long = Assembly()
     long.put("SAY", bytes(0x10000))
     with pytest.raises(EncodeError, match="65540 bytes are too long for a program"):
@@ -381,7 +383,8 @@ def test_an_honest_transaction_has_the_edges_of_the_honest_body(pace: str) -> No
     pins, prober = stand(), Prober(PUBLIC.shape_of)
     prober._timing = timing
     pins.delay(10 * MS, NEVER)
-    for operation in (PowerUp(), *(TransactAtPins(command, block) for command, block in said)):
+    operations: list[Operation] = [PowerUp(), *(TransactAtPins(command, block) for command, block in said)]
+    for operation in operations:
         assert carried_out(pins, prober.program(operation))
     assert [(0, CLK), *pins.edges()] == honest
 
@@ -422,7 +425,7 @@ class Streamed:
         self.probing = Probing(self.pins, self._tell)
 
     def _tell(self, kind: int, payload: bytes) -> None:
-        wire = firmware.encode(0, kind, payload)
+        wire = board_encode(0, kind, payload)
         [frame] = Decoder().feed(wire)
         assert isinstance(frame, Frame)
         self.messages.append(frame.message)

@@ -37,6 +37,8 @@ from m43tools.conformance.probes import Prober
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from m43tools.conformance.operations import Operation
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no PTYs on this system")
 
 ROOT = Path(__file__).parents[2]
@@ -202,7 +204,8 @@ async def test_closing_switches_the_lens_off_in_the_middle_of_a_program() -> Non
     link = ProbingBridge("loopback:", stream)
     await link.open()
     prober = Prober(PUBLIC.shape_of)
-    programs = [prober.program(operation) for operation in (PowerUp(), *[Transact(Status.request())] * 2_000)]
+    operations: list[Operation] = [PowerUp(), *[Transact(Status.request())] * 2_000]
+    programs = [prober.program(operation) for operation in operations]
     work = asyncio.create_task(link.carry_out(programs))
     await asyncio.sleep(0.2)
     assert stand.levels & Line.SLEEP.mask
@@ -214,7 +217,7 @@ async def test_closing_switches_the_lens_off_in_the_middle_of_a_program() -> Non
 
 
 def test_a_stimulus_brings_the_same_recording_and_begins_anew() -> None:
-    operations = [PowerUp(), Turn("focus", 40), Transact(Status.request()), Transact(Status.request())]
+    operations: list[Operation] = [PowerUp(), Turn("focus", 40), Transact(Status.request()), Transact(Status.request())]
     sim = SimBench(PROFILES["olympus-14-42"])
     expected = [sim.run(operations), sim.run(operations[2:])]
     with bridge() as url:

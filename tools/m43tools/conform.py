@@ -220,8 +220,8 @@ def _report(request: _Request, cases: Sequence[Case], tell: Callable[[CaseResult
     if request.url is not None:
         with closing(bench_of(request.url, request.catalogue)) as bench:
             report = run_live(bench, cases, request.options, tell)
-        if bench.error:
-            click.echo(f"m43: {bench.error}", err=True)
+        if report.lost:
+            click.echo(f"m43: {bench.error or _lost_lens(report)}", err=True)
         return report
     assert request.capture is not None
     recording = recording_of(request.capture)
@@ -323,12 +323,14 @@ def _teller(*, quiet: bool) -> Callable[[CaseResult], None]:
     return tell
 
 
+def _lost_lens(report: Report) -> str:
+    culprits = [result.case.id for result in report.results if result.sanity == "lost"]
+    return f"the lens was lost in {culprits[0] if culprits else 'the interview'}"
+
+
 def _tell_totals(report: Report, seed: int) -> None:
     told = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items() if count)
     click.echo(f"{len(report.results)} cases: {told}; seed {seed}")
-    culprits = [result.case.id for result in report.results if result.sanity == "lost"]
-    if culprits:
-        click.echo(f"m43: the lens was lost in {culprits[0]}", err=True)
     if report.interrupted:
         click.echo("m43: interrupted; the report has what was done", err=True)
 

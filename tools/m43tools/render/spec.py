@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from m43drivers.bridge.probe import INSTRUCTIONS
 from m43drivers.bridge.protocol import KINDS, Polled, fields_of
 from m43drivers.simulator.faults import FAULTS
 from m43drivers.simulator.profiles import PROFILES
@@ -340,6 +341,14 @@ def _bridge_fields_table() -> str:
     )
 
 
+def _probe_instructions_table() -> str:
+    rows = [
+        (f"`{number:02X}`", f"`{name}`", f"`{form}`" if form else "", doc)
+        for number, (name, form, doc) in enumerate(INSTRUCTIONS)
+    ]
+    return markdown(("number", "instruction", "operands", "what it does"), rows)
+
+
 _WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
 
 _TABLES: dict[str, Callable[[], str]] = {
@@ -363,6 +372,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "settings": _settings_table,
     "bridge messages": _bridge_messages_table,
     "bridge fields": _bridge_fields_table,
+    "probe instructions": _probe_instructions_table,
 }
 
 
