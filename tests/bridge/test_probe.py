@@ -567,7 +567,7 @@ def test_programs_wait_in_line_while_there_is_room() -> None:
         "LOAD: the program does not end with END or JUMP",
     )
     long = Assembly()
-    long.put("SAY", bytes(3_000))
+    long.put("SAY", bytes(ROOM * 3 // 4))
     long.put("END")
     size = len(long.program())
     assert desk.ask(Load(long.program())) == Loaded(ROOM - size)

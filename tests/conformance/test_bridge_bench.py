@@ -66,12 +66,13 @@ OLD = ("-c", _OLD)
 
 @contextmanager
 def bridge(*options: str, program: tuple[str, ...] = PROCESS) -> Iterator[str]:
-    """Run a bridge; give the URL of its PTY."""
-    command = [sys.executable, *program, "--pty", *options]
+    """Run a bridge; give its URL: that of a PTY, unless the options ask for a socket."""
+    where = () if "--socket" in options else ("--pty",)
+    command = [sys.executable, *program, *where, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         try:
-            yield f"serial:{process.stdout.readline().strip()}"
+            yield f"{'serial' if where else 'socket'}:{process.stdout.readline().strip()}"
         finally:
             process.kill()
 
@@ -111,7 +112,7 @@ def test_every_case_has_the_result_that_it_has_without_a_bridge(
 def test_a_coarse_clock_and_a_noisy_line_change_no_verdict(tmp_path: Path) -> None:
     words = ("LNK-00*",)
     _, direct = report_of(tmp_path / "sim.json", "--lens", "sim:olympus-14-42", *words)
-    with bridge("--tick", "100", "--garbage-every", "3") as url:
+    with bridge("--socket", "localhost:0", "--tick", "100", "--garbage-every", "3") as url:
         _, report = report_of(tmp_path / "bridge.json", "--lens", url, *words)
     assert [one["verdict"] for one in report["results"]] == [one["verdict"] for one in direct["results"]]
     assert report["provenance"]["resolution_ns"] == 100
@@ -153,6 +154,20 @@ def test_a_bridge_that_goes_away_ends_the_run_with_one_line(
     assert len(report["results"]) < 30
     [line] = capsys.readouterr().err.splitlines()
     assert line == f"m43: the bridge was lost: {url.removeprefix('serial:')}: is gone"
+
+
+def test_a_statement_is_written_through_a_bridge_unless_it_goes_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["conform", "statement", "-o"]
+    assert main([*words, str(tmp_path / "sim.toml"), "--lens", "sim:olympus-14-42"]) == 0
+    with bridge() as url:
+        assert main([*words, str(tmp_path / "bridge.toml"), "--lens", url]) == 0
+    assert (tmp_path / "bridge.toml").read_text() == (tmp_path / "sim.toml").read_text()
+    with bridge("--die-after", "2000") as url:
+        assert main([*words, str(tmp_path / "none.toml"), "--lens", url]) == 4
+    assert capsys.readouterr().err.startswith("m43: the bridge was lost: ")
+    assert not (tmp_path / "none.toml").exists()
 
 
 def test_an_old_bridge_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:

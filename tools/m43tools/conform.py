@@ -25,7 +25,7 @@ from m43drivers.transport import TransportLostError, TransportTimeoutError
 from m43proto.errors import M43Error
 from m43proto.timing import JITTERY, LENS_TIMINGS, lens_timing
 from m43tools.catalogues import combined
-from m43tools.conformance.bench import SimBench
+from m43tools.conformance.bench import BenchLostError, SimBench
 from m43tools.conformance.cases import CASES, CHAPTERS, info_of, selected
 from m43tools.conformance.deviations import excused, read_deviations
 from m43tools.conformance.operations import Recording
@@ -359,8 +359,7 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
         raise click.UsageError("say whose: --lens URL or --capture FILE, one of them")
     catalogue = combined(ctx.find_root().obj or ())
     if url is not None:
-        with closing(bench_of(url, catalogue)) as bench:
-            recording = bench.run(INTERVIEW.operations(Known()))
+        recording = _interviewed(url, catalogue)
     else:
         assert capture is not None
         recording = recording_of(capture)
@@ -370,6 +369,15 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
         ctx.exit(4)
     with open_output(output) as stream:
         stream.write(statement_toml(found))
+
+
+def _interviewed(url: str, catalogue: Catalogue) -> Recording:
+    with closing(bench_of(url, catalogue)) as bench:
+        try:
+            return bench.run(INTERVIEW.operations(Known()))
+        except BenchLostError as error:
+            click.echo(f"m43: {error}", err=True)
+            raise click.exceptions.Exit(EXIT_LOST) from None
 
 
 @conform.command(

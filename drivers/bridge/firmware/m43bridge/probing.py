@@ -11,8 +11,8 @@ from m43bridge.probe import Interpreter, Program
 
 EDGES, STEP_DONE = 0x42, 0x43
 
-ROOM = 4096
-"""Bytes of programs that it holds."""
+ROOM = 2048
+"""Bytes of programs that it holds: read, they take many times as much of a board's memory."""
 
 _BATCH = 32
 """Instructions between two looks at the host."""
