@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no PTYs on this system")
 
 ROOT = Path(__file__).parents[2]
-SHORT = ("--duration", "200ms")
+SHORT = ("--duration", "100ms")
 PROCESS = ("-m", "m43drivers.bridge.process")
 
 _OLD = """
@@ -189,18 +189,24 @@ def test_where_no_bridge_answers_it_says_so(capsys: pytest.CaptureFixture[str]) 
     assert "no bridge answers within" in capsys.readouterr().err
 
 
+def _hear_interrupts() -> None:
+    """Undo what a shell does to a program in the background, and a program leaves to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_person_who_interrupts_gets_the_report_and_the_bridge_is_free_again(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     with bridge() as url:
         command = [sys.executable, "-m", "m43tools", "conform", "--lens", url, "--duration", "60s", "--json", str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes, cwd=ROOT, preexec_fn=_hear_interrupts) as process:
             assert process.stdout is not None
             assert process.stdout.readline().split()[:2] == ["LNK-001", "PASS"]
             process.send_signal(signal.SIGINT)
             began_s = time.monotonic()
             _, errors = process.communicate()
             assert process.returncode == 130
-            assert time.monotonic() - began_s < 5
+            assert time.monotonic() - began_s < 15
         assert errors == "m43: interrupted; the report has what was done\n"
         report = json.loads(path.read_text(encoding="utf-8"))
         assert report["interrupted"]
