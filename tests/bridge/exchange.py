@@ -11,6 +11,7 @@ class Pins(probe.Pins):
 
     tick_ns = 100
     levels = 1
+    hands = 0x1F
 
     def __init__(self):
         self.t_ns = 0

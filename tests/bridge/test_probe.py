@@ -21,12 +21,14 @@ from m43drivers.bridge.probe import (
     CUT,
     DATA_DRIVE,
     FOCUS,
+    FRESH,
     INSERT,
     INSTRUCTIONS,
     MISSED,
     NEVER,
     REACHED,
     REMOVE,
+    ZOOM,
     Interpreter,
     Pins,
     Program,
@@ -342,8 +344,29 @@ def test_hands_and_rates_reach_the_pins() -> None:
         to.put("END")
 
     pins = Told()
-    carried_out(pins, program_of(write))
+    pins.hands = 1 << FOCUS | 1 << REMOVE
+    assert carried_out(pins, program_of(write))
     assert pins.did == [("hand", 1, -40), ("hand", 2, 0), ("rate", 1, 2, 3, 4, 5), ("set", 0x81, 1), ("delay", 0)]
+
+
+@pytest.mark.parametrize(("kind", "hands"), [(ZOOM, 0x1E), (INSERT, 0x1B), (FRESH, 0x1F), (200, 0x1F)])
+def test_a_hand_that_is_not_there_does_nothing_and_it_is_told(kind: int, hands: int) -> None:
+    def write(to: Assembly) -> None:
+        to.put("HAND", kind, 1)
+        to.put("END")
+
+    pins = Told()
+    pins.hands = hands
+    assert not carried_out(pins, program_of(write))
+    assert pins.did == [("delay", 0)]
+
+
+def test_a_pause_without_an_end_ends_nothing_else() -> None:
+    def write(to: Assembly) -> None:
+        to.put("DELAY", 1 << 70)
+        to.put("END")
+
+    assert carried_out(stand(), program_of(write))
 
 
 # programs of operations, on a lens
@@ -351,7 +374,8 @@ def test_hands_and_rates_reach_the_pins() -> None:
 
 def stand() -> Stand:
     glass = SimulatedLens(PROFILES["olympus-14-42"])
-    return Stand(glass, lambda lens: pin_lens(lens, LENS_TIMINGS["bell_lens"], PUBLIC.shape_of))
+    hands = Stand.hands_for(glass)
+    return Stand(glass, lambda lens: pin_lens(lens, LENS_TIMINGS["bell_lens"], PUBLIC.shape_of), hands=hands)
 
 
 @pytest.mark.parametrize("pace", PACES)

@@ -44,7 +44,11 @@ INSTRUCTIONS = (
     ("NOTE", "bb", "compares what was heard, without so many bytes before and behind, with what was noted last"),
     ("SETTLED", "bt", "goes on at `t` when so many were noted alike, one behind the other"),
     ("ALARM", "nt", "goes on at `t` after a time, whatever goes on then"),
-    ("HAND", "bz", "lets a hand do something to the lens: zoom ring to, focus ring by, lens off, lens on"),
+    (
+        "HAND",
+        "bz",
+        "lets a hand do what it can: 0 zoom ring to, 1 focus ring by, 2 lens off, 3 lens on; else as `FAIL`",
+    ),
 )
 """Name, form and meaning of each instruction; its place is its number."""
 
@@ -249,7 +253,7 @@ class Interpreter:
         _DOERS[code](self, *operands)
 
     def _alarm_if(self, cut: bool) -> None:
-        if cut:
+        if cut and self._alarm_ns != NEVER:
             self._at = self._alarm_at
             self._alarm_ns = NEVER
 
@@ -338,7 +342,11 @@ class Interpreter:
         self._alarm_at = target
 
     def _hand(self, kind: int, amount: int) -> None:
-        self._pins.hand(kind, amount)
+        needed = REMOVE if kind == INSERT else kind
+        if kind < FRESH and self._pins.hands >> needed & 1:
+            self._pins.hand(kind, amount)
+        else:
+            self.done = False
 
 
 _DOERS = (

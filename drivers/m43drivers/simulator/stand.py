@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from m43drivers.bridge.probe import CUT, DATA_DRIVE, FOCUS, FRESH, MISSED, NEVER, REACHED, REMOVE, ZOOM, Pins
+from m43proto import ends
 from m43proto.ends import PinBody
 from m43proto.mount import Mount
 from m43proto.phy import BITS_PER_BYTE
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Stand"]
 
-_CLK, _DATA = Line.CLK.mask, Line.DATA.mask
+_LAST_NS = ends.NEVER - 1
 
-_LONGEST_NS = 1 << 50
-"""Longer than anything that a program does by one instruction."""
+_CLK, _DATA = Line.CLK.mask, Line.DATA.mask
 
 
 @cache
@@ -134,7 +134,7 @@ class Stand(Pins):
         mount, body = self._mount, self._body
         body.begin(script)
         mount.rouse(body, mount.now_ns)
-        limit_ns = mount.now_ns + _LONGEST_NS if until_ns == NEVER else until_ns
+        limit_ns = _LAST_NS if until_ns == NEVER else until_ns
         changes = mount.run(limit_ns, through=body)
         if not mount.now_ns:
             next(changes)  # the levels at time 0, which are no change

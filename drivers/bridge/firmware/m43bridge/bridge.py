@@ -301,12 +301,12 @@ class Bridge:
     def _load(self, payload: bytes) -> bytes:
         if self._probing is None:
             raise RefusedError(MALFORMED, "LOAD comes behind PROBE")
+        if len(payload) > self._probing.room:
+            raise RefusedError(TOO_LONG, "there is room for %d bytes of programs now" % self._probing.room)
         try:
             program = Program(payload)
         except ProgramError as error:
             raise RefusedError(MALFORMED, "LOAD: %s" % error) from None
-        if program.size > self._probing.room:
-            raise RefusedError(TOO_LONG, "there is room for %d bytes of programs now" % self._probing.room)
         self._probing.load(program)
         return struct.pack("<I", self._probing.room)
 
