@@ -33,6 +33,8 @@ from m43tools.conformance.bridgebench import BridgeBench
 from m43tools.conformance.cases import CASES
 from m43tools.conformance.operations import PowerUp, Transact, Turn
 from m43tools.conformance.probes import Prober
+from m43tools.conformance.report.reading import read_report
+from m43tools.conformance.report.words import provenance_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +118,8 @@ def test_a_coarse_clock_and_a_noisy_line_change_no_verdict(tmp_path: Path) -> No
         _, report = report_of(tmp_path / "bridge.json", "--lens", url, *words)
     assert [one["verdict"] for one in report["results"]] == [one["verdict"] for one in direct["results"]]
     assert report["provenance"]["resolution_ns"] == 100
+    assert ("times", "in steps of 100 ns") in provenance_rows(read_report(tmp_path / "bridge.json"))
+    assert "times" not in dict(provenance_rows(read_report(tmp_path / "sim.json")))
     values = [
         measurement["minimum"]
         for result in report["results"]
