@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
@@ -20,10 +21,11 @@ from m43drivers.lines import lines_by_name, without_dead_lines
 from m43drivers.observe import changes_of
 from m43drivers.simulator.faults import faults_named
 from m43drivers.simulator.profiles import profile_named
+from m43drivers.transport import TransportLostError, TransportTimeoutError
 from m43proto.errors import M43Error
 from m43proto.timing import JITTERY, LENS_TIMINGS, lens_timing
 from m43tools.catalogues import combined
-from m43tools.conformance.bench import SimBench
+from m43tools.conformance.bench import BenchLostError, SimBench
 from m43tools.conformance.cases import CASES, CHAPTERS, info_of, selected
 from m43tools.conformance.deviations import excused, read_deviations
 from m43tools.conformance.operations import Recording
@@ -32,7 +34,7 @@ from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.statement import read_statement, statement_of, statement_toml
 from m43tools.conformance.stimuli import INTERVIEW, Known, Soak
 from m43tools.conformance.trace import Trace
-from m43tools.conformance.verdicts import Verdict, exit_code
+from m43tools.conformance.verdicts import EXIT_LOST, Verdict, exit_code
 from m43tools.output import open_output
 from m43tools.units import TIME
 
@@ -49,7 +51,7 @@ __all__ = ["bench_of", "conform", "recording_of"]
 
 _EXITS = (
     "Exit codes: 0 all passed (a WARN does not fail); 1 a FAIL; 2 wrong usage, or no case selected; 3 INCONCLUSIVE or "
-    "ERROR; 4 the lens was lost."
+    "ERROR; 4 the lens or the bridge was lost, or no bridge answers."
 )
 
 FORMS = ("json", "junit", "html")
@@ -89,7 +91,12 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
     subcommand_metavar="[CASE]... | COMMAND",
     epilog=_EXITS,
 )
-@click.option("--lens", "url", metavar="URL", help="The lens: sim:PROFILE[?fault=NAME[@N]&timing=NAME&seed=N].")
+@click.option(
+    "--lens",
+    "url",
+    metavar="URL",
+    help="The lens: sim:PROFILE[?fault=NAME[@N]&timing=NAME&seed=N], serial:PORT or socket:HOST:PORT.",
+)
 @click.option("--capture", type=click.Path(path_type=Path), metavar="FILE", help="Judge a capture instead.")
 @click.option("--skip", "skipped", multiple=True, metavar="CASE", help="Leave these out; written like CASE.")
 @click.option("--list", "listing", is_flag=True, help="Name the selected cases, with counts, and run none.")
@@ -119,6 +126,7 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
     Examples:
       m43 conform --lens sim:olympus-14-42
       m43 conform --lens 'sim:olympus-14-42?fault=wrong_data_sum' 'FRM-*'
+      m43 conform --lens serial:/dev/ttyACM0     # a bridge that can move single lines
       m43 conform --capture power-up.sr --json report.json
       m43 conform --list timing
       m43 conform statement --lens sim:panasonic-20 -o lens.toml
@@ -210,7 +218,11 @@ def _conform(request: _Request) -> int:
 
 def _report(request: _Request, cases: Sequence[Case], tell: Callable[[CaseResult], None]) -> Report:
     if request.url is not None:
-        return run_live(bench_of(request.url, request.catalogue), cases, request.options, tell)
+        with closing(bench_of(request.url, request.catalogue)) as bench:
+            report = run_live(bench, cases, request.options, tell)
+        if report.lost:
+            click.echo(f"m43: {bench.error or _lost_lens(report)}", err=True)
+        return report
     assert request.capture is not None
     recording = recording_of(request.capture)
     sha256 = hashlib.sha256(request.capture.read_bytes()).hexdigest() if request.capture.is_file() else ""
@@ -236,14 +248,17 @@ def bench_of(url: str, catalogue: Catalogue) -> Bench:
 
     Raises:
         ConformError: there is no such bench, or an option of it is wrong.
+        TransportError: there is no such bridge, or it cannot move single lines.
         ProfileError: there is no such profile.
         FaultError: there is no such fault.
     """
     scheme, _, address = url.partition(":")
+    if scheme in ("serial", "socket"):
+        return _bridge_bench(url, catalogue)
     if scheme != "sim":
         raise ConformError(
-            f"{url}: this suite moves and watches single lines, which no bridge of this project can do yet; "
-            "use sim:PROFILE, or --capture with a logic analyser's recording"
+            f"{url}: this suite moves and watches single lines; write sim:PROFILE, serial:PORT or socket:HOST:PORT, "
+            "or --capture with a logic analyser's recording"
         )
     name, _, query = address.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
@@ -256,6 +271,16 @@ def bench_of(url: str, catalogue: Catalogue) -> Bench:
         raise ConformError(f"{url}: timing is one of {', '.join([*LENS_TIMINGS, JITTERY])}, and seed a number")
     faults = faults_named([value for key, value in pairs if key == "fault"])
     return SimBench(profile_named(name), faults, lens_timing(timing, int(seed)), catalogue=catalogue, name=url)
+
+
+def _bridge_bench(url: str, catalogue: Catalogue) -> Bench:
+    from m43tools.conformance.bridgebench import BridgeBench
+
+    try:
+        return BridgeBench(url, catalogue)
+    except (TransportLostError, TransportTimeoutError) as error:
+        click.echo(f"m43: {error}", err=True)
+        raise click.exceptions.Exit(EXIT_LOST) from None
 
 
 class ConformError(M43Error):
@@ -298,12 +323,14 @@ def _teller(*, quiet: bool) -> Callable[[CaseResult], None]:
     return tell
 
 
+def _lost_lens(report: Report) -> str:
+    culprits = [result.case.id for result in report.results if result.sanity == "lost"]
+    return f"the lens was lost in {culprits[0] if culprits else 'the interview'}"
+
+
 def _tell_totals(report: Report, seed: int) -> None:
     told = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items() if count)
     click.echo(f"{len(report.results)} cases: {told}; seed {seed}")
-    culprits = [result.case.id for result in report.results if result.sanity == "lost"]
-    if report.lost:
-        click.echo(f"m43: the lens was lost in {culprits[0] if culprits else 'the interview'}", err=True)
     if report.interrupted:
         click.echo("m43: interrupted; the report has what was done", err=True)
 
@@ -332,8 +359,7 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
         raise click.UsageError("say whose: --lens URL or --capture FILE, one of them")
     catalogue = combined(ctx.find_root().obj or ())
     if url is not None:
-        bench = bench_of(url, catalogue)
-        recording = bench.run(INTERVIEW.operations(Known()))
+        recording = _interviewed(url, catalogue)
     else:
         assert capture is not None
         recording = recording_of(capture)
@@ -343,6 +369,15 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
         ctx.exit(4)
     with open_output(output) as stream:
         stream.write(statement_toml(found))
+
+
+def _interviewed(url: str, catalogue: Catalogue) -> Recording:
+    with closing(bench_of(url, catalogue)) as bench:
+        try:
+            return bench.run(INTERVIEW.operations(Known()))
+        except BenchLostError as error:
+            click.echo(f"m43: {error}", err=True)
+            raise click.exceptions.Exit(EXIT_LOST) from None
 
 
 @conform.command(

@@ -257,6 +257,7 @@ class Provenance:
         command_line: the words behind ``m43``.
         capture: name of the capture's file; empty in live mode.
         capture_sha256: its hash; empty in live mode.
+        resolution_ns: in which steps the clock of a bridge tells times; 1 where there is none.
     """
 
     tool: str
@@ -272,6 +273,7 @@ class Provenance:
     command_line: tuple[str, ...] = ()
     capture: str = ""
     capture_sha256: str = ""
+    resolution_ns: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,9 +221,11 @@ class Recording:
         end_ns: when it ends.
         lines: which lines the levels really hold.
         steps: what was done; empty for a capture, of which nobody knows.
+        gaps_ns: stretches in which a bridge lost edges, from and to.
     """
 
     changes: tuple[tuple[int, int], ...]
     end_ns: int
     lines: tuple[Line, ...]
     steps: tuple[Step, ...] = ()
+    gaps_ns: tuple[tuple[int, int], ...] = ()

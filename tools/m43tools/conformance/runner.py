@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from m43proto.encodings import F_NUMBER
 from m43proto.messages import PUBLIC, Identify, Status
+from m43tools.conformance.bench import BenchLostError
 from m43tools.conformance.cases import info_of, judged_clauses
 from m43tools.conformance.clauses import CLAUSES, SPEC_VERSION, clause_info
 from m43tools.conformance.judging import Context, Finding, case_result, nothing
@@ -72,7 +73,7 @@ def run_live(
 ) -> Report:
     """Run cases on a bench.
 
-    A person who interrupts gets the report of what is done.
+    A person who interrupts gets the report of what is done, and so does one whose bridge goes away.
 
     Args:
         bench: where the lens is.
@@ -82,7 +83,7 @@ def run_live(
     """
     session = _Session(bench, options)
     results: list[CaseResult] = []
-    interrupted = False
+    interrupted = gone = False
     try:
         for case in _ordered(cases, options):
             result = session.result(case)
@@ -90,6 +91,8 @@ def run_live(
             tell(result)
     except KeyboardInterrupt:
         interrupted = True
+    except BenchLostError:
+        gone = True
     interview = session.runs.get(INTERVIEW.name)
     return Report(
         provenance=Provenance(
@@ -98,6 +101,7 @@ def run_live(
             mode="live",
             lens_url=bench.name,
             bridge_firmware=bench.firmware,
+            resolution_ns=bench.resolution_ns,
             lens=_lens_of(interview.trace) if interview else {},
             statement=options.statement,
             seed=options.seed,
@@ -106,7 +110,7 @@ def run_live(
         ),
         results=tuple(results),
         clauses=tuple(clause_info(CLAUSES[clause]) for clause in judged_clauses(cases)),
-        lost=session.lost_in is not None,
+        lost=gone or session.lost_in is not None,
         interrupted=interrupted,
     )
 
@@ -160,6 +164,9 @@ class _Session:
         if run is None:
             finding = nothing(case.title, f"the lens was lost in {self.lost_in}")
             return case_result(info_of(case), finding, None, strict=self._options.strict)
+        if run.trace.gaps_ns:
+            finding = nothing(case.title, _lossy(run.trace.gaps_ns))
+            return case_result(info_of(case), finding, None, strict=self._options.strict)
         result = judged(case, run.trace, Context(self._options.statement, case.stimulus.name), self._options)
         result = dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
         return self._blame(case, result)
@@ -168,7 +175,7 @@ class _Session:
         """Hold a stimulus behind which the lens was dead against its first case, if nothing was wrong before."""
         name = case.stimulus.name
         interview = name == INTERVIEW.name
-        if result.sanity == Sanity.ALIVE or interview or name in self._blamed:
+        if result.sanity in (Sanity.ALIVE, Sanity.UNTESTED) or interview or name in self._blamed:
             return result
         self._blamed.add(name)
         if result.verdict is Verdict.FAIL:
@@ -197,8 +204,8 @@ class _Session:
         recording = self._bench.run(stimulus.operations(self._known or Known(soak=self._options.soak)))
         after = self._bench.run(SANITY)
         whole = _joined(recording, after)
-        sanity = Sanity.ALIVE
-        if not self._answers(after):
+        sanity = Sanity.UNTESTED if after.gaps_ns else Sanity.ALIVE
+        if not after.gaps_ns and not self._answers(after):
             revival = self._bench.run(REVIVAL)
             sanity = Sanity.REVIVED if self._answers(revival) else Sanity.LOST
         return _Run(Trace(whole, self._options.catalogue), sanity, recording.end_ns)
@@ -210,7 +217,14 @@ class _Session:
 
 
 def _joined(first: Recording, then: Recording) -> Recording:
-    return Recording(first.changes + then.changes, then.end_ns, first.lines, first.steps + then.steps)
+    changes, steps = first.changes + then.changes, first.steps + then.steps
+    return Recording(changes, then.end_ns, first.lines, steps, first.gaps_ns + then.gaps_ns)
+
+
+def _lossy(gaps_ns: Sequence[tuple[int, int]]) -> str:
+    start_ns, end_ns = gaps_ns[0]
+    times = "" if len(gaps_ns) == 1 else f", the first of {len(gaps_ns)} such gaps"
+    return f"the bridge lost edges between {start_ns / 1e6:.3f} and {end_ns / 1e6:.3f} ms{times}"
 
 
 def _known_from(trace: Trace, soak: Soak) -> Known:

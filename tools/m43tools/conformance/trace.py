@@ -71,6 +71,7 @@ class Trace:
         self.lines = frozenset(recording.lines)
         self.steps: Sequence[Step] = recording.steps
         self.live = bool(recording.steps)
+        self.gaps_ns = recording.gaps_ns
         connection = Connection(catalogue=catalogue, lines=recording.lines)
         events: list[Event] = []
         for t_ns, levels in recording.changes:

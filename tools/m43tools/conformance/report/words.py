@@ -72,6 +72,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
         ("mode", f"{from_.mode}, judges the {from_.role}" + (", strict" if from_.strict else "")),
         ("lens at", from_.lens_url),
         ("bridge firmware", from_.bridge_firmware),
+        ("times", f"in steps of {from_.resolution_ns} ns" if from_.resolution_ns > 1 else ""),
         ("capture", from_.capture),
         ("SHA-256 of the capture", from_.capture_sha256),
         *_flat("lens", from_.lens),
