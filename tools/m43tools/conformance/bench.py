@@ -42,12 +42,14 @@ class Bench(ABC):
     times; then every case runs there as it stands. No bridge of this project can do so yet.
 
     Attributes:
+        role: whom it judges, ``"lens"`` or ``"body"``.
         name: how the user named it.
         firmware: version of the bridge; empty where there is none.
         hands: which of `HANDS` it has.
         knows_provisional: whether the catalogue of placeholders is enabled.
     """
 
+    role: str = "lens"
     name: str
     firmware: str = ""
     hands: frozenset[str] = frozenset()

@@ -107,15 +107,16 @@ class Case:
 
     Attributes:
         id: its stable id.
-        title: one sentence: what the lens does when it passes.
+        title: one sentence: what the lens, or the body, does when it passes.
         clauses: ids of the clauses that it judges, the weightiest first.
-        stimulus: what it does to the lens.
+        stimulus: what it does to the lens or the body.
         judge: its judgement, the same live and on a capture.
         tags: words to select it by.
         doc: how it is judged, where the title does not tell.
         risky: whether it may harm a lens.
         needs: which hands of the bench it needs, of `m43tools.conformance.bench.HANDS`.
         passive: whether a capture without a bench can tell.
+        role: whom it judges, ``"lens"`` or ``"body"``.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Case:
     risky: bool = False
     needs: frozenset[str] = frozenset()
     passive: bool = True
+    role: str = "lens"
 
     @property
     def chapter(self) -> str:
@@ -143,7 +145,7 @@ class Case:
             self.doc or self.title,
             self.clauses,
             self.tags,
-            "lens",
+            self.role,
             self.risky,
             self.stimulus.name,
         )

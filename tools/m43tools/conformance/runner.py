@@ -15,6 +15,7 @@ from m43tools.conformance.clauses import CLAUSES, SPEC_VERSION, clause_info
 from m43tools.conformance.judging import Context, Finding, case_result, nothing
 from m43tools.conformance.model import CaseResult, Provenance, Report, Sanity
 from m43tools.conformance.operations import Recording
+from m43tools.conformance.playing import BODY_REVIVAL, BODY_SANITY, SESSION
 from m43tools.conformance.stimuli import INTERVIEW, REVIVAL, SANITY, Known, Soak
 from m43tools.conformance.trace import Trace
 from m43tools.conformance.verdicts import Verdict
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43tools.conformance.bench import Bench
     from m43tools.conformance.judging import Case
+    from m43tools.conformance.operations import Operation
     from m43tools.conformance.stimuli import Stimulus
 
 __all__ = ["Options", "judged", "run_live", "run_passive"]
@@ -59,6 +61,28 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class _Manners:
+    """How a run goes about whom it judges.
+
+    Attributes:
+        interview: the stimulus that comes first.
+        sanity: what one that is in order answers to behind any stimulus.
+        revival: what is tried with one that did not.
+    """
+
+    interview: Stimulus
+    sanity: Sequence[Operation]
+    revival: Sequence[Operation]
+
+
+_MANNERS: dict[str, _Manners] = {
+    "lens": _Manners(INTERVIEW, SANITY, REVIVAL),
+    "body": _Manners(SESSION, BODY_SANITY, BODY_REVIVAL),
+}
+"""By the role of the bench."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """What came of a stimulus."""
 
@@ -84,21 +108,22 @@ def run_live(
     results: list[CaseResult] = []
     interrupted = False
     try:
-        for case in _ordered(cases, options):
+        for case in _ordered(cases, options, session.manners.interview):
             result = session.result(case)
             results.append(result)
             tell(result)
     except KeyboardInterrupt:
         interrupted = True
-    interview = session.runs.get(INTERVIEW.name)
+    interview = session.runs.get(session.manners.interview.name)
     return Report(
         provenance=Provenance(
             tool=version("m43proto"),
             spec=SPEC_VERSION,
             mode="live",
+            role=bench.role,
             lens_url=bench.name,
             bridge_firmware=bench.firmware,
-            lens=_lens_of(interview.trace) if interview else {},
+            lens=_lens_of(interview.trace) if interview and bench.role == "lens" else {},
             statement=options.statement,
             seed=options.seed,
             strict=options.strict,
@@ -111,9 +136,9 @@ def run_live(
     )
 
 
-def _ordered(cases: Sequence[Case], options: Options) -> list[Case]:
+def _ordered(cases: Sequence[Case], options: Options, interview: Stimulus) -> list[Case]:
     """Return the cases in the order of the run: those of one stimulus together, the interview's first."""
-    names = list(dict.fromkeys([INTERVIEW.name, *(case.stimulus.name for case in cases)]))
+    names = list(dict.fromkeys([interview.name, *(case.stimulus.name for case in cases)]))
     if options.shuffle:
         draws = random.Random(options.seed)
         rest = names[1:]
@@ -127,6 +152,7 @@ class _Session:
     """A bench in use: what each stimulus brought is kept, for all cases that judge it."""
 
     def __init__(self, bench: Bench, options: Options) -> None:
+        self.manners = _MANNERS[bench.role]
         self._bench = bench
         self._options = options
         self.runs: dict[str, _Run] = {}
@@ -158,7 +184,7 @@ class _Session:
     def _once(self, case: Case) -> CaseResult:
         run = self._run(case.stimulus)
         if run is None:
-            finding = nothing(case.title, f"the lens was lost in {self.lost_in}")
+            finding = nothing(case.title, f"the {self._bench.role} was lost in {self.lost_in}")
             return case_result(info_of(case), finding, None, strict=self._options.strict)
         result = judged(case, run.trace, Context(self._options.statement, case.stimulus.name), self._options)
         result = dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
@@ -167,26 +193,27 @@ class _Session:
     def _blame(self, case: Case, result: CaseResult) -> CaseResult:
         """Hold a stimulus behind which the lens was dead against its first case, if nothing was wrong before."""
         name = case.stimulus.name
-        interview = name == INTERVIEW.name
+        interview = name == self.manners.interview.name
         if result.sanity == Sanity.ALIVE or interview or name in self._blamed:
             return result
         self._blamed.add(name)
         if result.verdict is Verdict.FAIL:
             return result
         state = "dead until it was switched off" if result.sanity == Sanity.REVIVED else "lost"
-        message = f"behind {name} the lens was {state}"
+        message = f"behind {name} the {self._bench.role} was {state}"
         return dataclasses.replace(result, verdict=Verdict.FAIL, message=f"{message}; {result.message}".rstrip("; "))
 
     def _run(self, stimulus: Stimulus) -> _Run | None:
         """Return what a stimulus brings, or None when the lens is lost."""
         if stimulus.name not in self.runs:
-            if self._known is None and stimulus is not INTERVIEW:
-                self._run(INTERVIEW)
+            interview = self.manners.interview
+            if self._known is None and stimulus is not interview:
+                self._run(interview)
             if self.lost_in is not None:
                 return None
             run = self._carry_out(stimulus)
             self.runs[stimulus.name] = run
-            if stimulus is INTERVIEW:
+            if stimulus is interview:
                 self._known = _known_from(run.trace, self._options.soak)
             if run.sanity == Sanity.LOST:
                 self.lost_in = stimulus.name
@@ -195,16 +222,16 @@ class _Session:
     def _carry_out(self, stimulus: Stimulus) -> _Run:
         self._bench.fresh()
         recording = self._bench.run(stimulus.operations(self._known or Known(soak=self._options.soak)))
-        after = self._bench.run(SANITY)
+        after = self._bench.run(self.manners.sanity)
         whole = _joined(recording, after)
         sanity = Sanity.ALIVE
         if not self._answers(after):
-            revival = self._bench.run(REVIVAL)
+            revival = self._bench.run(self.manners.revival)
             sanity = Sanity.REVIVED if self._answers(revival) else Sanity.LOST
         return _Run(Trace(whole, self._options.catalogue), sanity, recording.end_ns)
 
     def _answers(self, recording: Recording) -> bool:
-        """Tell whether the lens said anything at all in an exchange; what, the cases judge."""
+        """Tell whether anybody said anything at all in an exchange; what, the cases judge."""
         trace = Trace(recording, self._options.catalogue)
         return any(event.kind is Status and event.transaction.command_sum is not None for event in trace.messages)
 
@@ -257,6 +284,7 @@ def run_passive(
     *,
     capture: str = "",
     sha256: str = "",
+    role: str = "lens",
 ) -> Report:
     """Judge a capture by the same cases; what was not exercised is INCONCLUSIVE.
 
@@ -267,6 +295,7 @@ def run_passive(
         tell: called with each result.
         capture: name of the file, for the report.
         sha256: its hash, for the report.
+        role: whom the cases judge.
     """
     trace = Trace(recording, options.catalogue)
     results = []
@@ -279,7 +308,8 @@ def run_passive(
             tool=version("m43proto"),
             spec=SPEC_VERSION,
             mode="passive",
-            lens=_lens_of(trace),
+            role=role,
+            lens=_lens_of(trace) if role == "lens" else {},
             statement=options.statement,
             seed=options.seed,
             strict=options.strict,

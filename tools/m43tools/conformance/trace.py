@@ -11,6 +11,7 @@ from m43proto.connection import Connection
 from m43proto.events import ByteSeen, MessageSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
 from m43proto.messages import PUBLIC, Drive, Identify, Status
 from m43proto.pins import LINES, Line
+from m43tools.conformance.body_timings import body_spans_of
 from m43tools.conformance.model import Edge, Exchange, Moment
 from m43tools.conformance.operations import PowerUp
 from m43tools.conformance.timings import spans_of
@@ -66,6 +67,7 @@ class Trace:
     """
 
     def __init__(self, recording: Recording, catalogue: Catalogue = PUBLIC) -> None:
+        self.catalogue = catalogue
         self.changes = recording.changes
         self.end_ns = recording.end_ns
         self.lines = frozenset(recording.lines)
@@ -136,6 +138,11 @@ class Trace:
     def spans(self) -> Mapping[str, Sequence[Span]]:
         """Return the delays of the handshake by name; nothing where an ack line was not recorded."""
         return spans_of(self.changes) if {Line.BODY_ACK, Line.LENS_ACK} <= self.lines else {}
+
+    @cached_property
+    def body_spans(self) -> Mapping[str, Sequence[Span]]:
+        """Return what the body did at each step by name; nothing where an ack line was not recorded."""
+        return body_spans_of(self.changes) if {Line.BODY_ACK, Line.LENS_ACK} <= self.lines else {}
 
     def did(self, *kinds: type[Operation]) -> list[Step]:
         """Return what the bench did of some kinds; nothing in a capture."""
