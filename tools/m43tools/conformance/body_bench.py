@@ -131,6 +131,8 @@ class _PlayedGlass(SimulatedLens):
         profile = PROFILES[played.profile]
         if played.capability is not None:
             profile = dataclasses.replace(profile, link_capability=played.capability)
+        if played.initialise_ns is not None:
+            profile = dataclasses.replace(profile, initialise_ns=played.initialise_ns)
         super().__init__(profile, faults_named(played.faults), catalogue)
         self._played = played
         self._shape_of = catalogue.shape_of

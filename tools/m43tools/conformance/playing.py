@@ -27,6 +27,7 @@ class PlayedLens:
         timing: what is changed in those delays.
         status: the status byte of its completions.
         capability: its answer to LinkCapability; None for the one on record.
+        initialise_ns: how long Initialise takes; None for as long as in the profile.
         present: whether there is a lens at all.
     """
 
@@ -38,12 +39,14 @@ class PlayedLens:
     timing: Mapping[str, int] = field(default_factory=dict)
     status: int = 0
     capability: bytes | None = None
+    initialise_ns: int | None = None
     present: bool = True
 
 
 _ROWS = (
     PlayedLens(name="good", doc="A lens in order, with the delays of the public lens program."),
     PlayedLens(name="long wake", doc="The wake pulse comes after 30 ms and is 40 ms long.", timing={"wake_ns": 30 * MS, "wake_width_ns": 40 * MS}),
+    PlayedLens(name="half a second", doc="Initialise takes 0.5 s.", initialise_ns=500 * MS),
     PlayedLens(name="slow attention", doc="LENS_ACK rises 1 ms behind an attention.", timing={"answer_ns": MS}),
     PlayedLens(name="late acks", doc="LENS_ACK falls 40 us behind each byte of the body.", timing={"ack_ns": 40 * US}),
     PlayedLens(name="short acks", doc="LENS_ACK is low for 1 us in an acknowledge.", timing={"ack_width_ns": US}),
