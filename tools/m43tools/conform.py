@@ -1,4 +1,4 @@
-"""``m43 conform``: whether a lens keeps the protocol, on a bench or in a capture."""
+"""``m43 conform``: whether a lens, or a body, keeps the protocol, on a bench or in a capture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from m43proto.errors import M43Error
 from m43proto.timing import JITTERY, LENS_TIMINGS, lens_timing
 from m43tools.catalogues import combined
 from m43tools.conformance.bench import SimBench
-from m43tools.conformance.cases import CASES, CHAPTERS, info_of, selected
+from m43tools.conformance.body_urls import body_bench_of
+from m43tools.conformance.cases import BODY_CHAPTERS, CHAPTERS, ROLES, info_of, selected
 from m43tools.conformance.deviations import excused, read_deviations
 from m43tools.conformance.operations import Recording
 from m43tools.conformance.report.commands import COMMANDS
@@ -49,7 +50,7 @@ __all__ = ["bench_of", "conform", "recording_of"]
 
 _EXITS = (
     "Exit codes: 0 all passed (a WARN does not fail); 1 a FAIL; 2 wrong usage, or no case selected; 3 INCONCLUSIVE or "
-    "ERROR; 4 the lens was lost."
+    "ERROR; 4 the lens, or the body, was lost."
 )
 
 FORMS = ("json", "junit", "html")
@@ -85,11 +86,20 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.group(
     cls=_ConformGroup,
     invoke_without_command=True,
-    short_help="Test whether a lens keeps the protocol, live or on a capture.",
+    short_help="Test whether a lens or a body keeps the protocol, live or on a capture.",
     subcommand_metavar="[CASE]... | COMMAND",
     epilog=_EXITS,
 )
 @click.option("--lens", "url", metavar="URL", help="The lens: sim:PROFILE[?fault=NAME[@N]&timing=NAME&seed=N].")
+@click.option(
+    "--role", type=click.Choice(list(ROLES)), default="lens", show_default=True, help="Whom to judge, lens or body."
+)
+@click.option(
+    "--body",
+    "body_url",
+    metavar="URL",
+    help="The body, with --role body: sim:DIALECT[?script=NAME&timing=NAME&seed=N&fault=NAME].",
+)
 @click.option("--capture", type=click.Path(path_type=Path), metavar="FILE", help="Judge a capture instead.")
 @click.option("--skip", "skipped", multiple=True, metavar="CASE", help="Leave these out; written like CASE.")
 @click.option("--list", "listing", is_flag=True, help="Name the selected cases, with counts, and run none.")
@@ -109,17 +119,21 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.option("-q", "--quiet", is_flag=True, help="Only name what did not pass, and the totals.")
 @click.pass_context
 def conform(ctx: click.Context, /, **options: Any) -> None:
-    r"""Test whether a lens keeps the protocol: numbered cases, each tied to clauses of specs/6-conformance.md.
+    r"""Test whether a lens, or a body, keeps the protocol: numbered cases, tied to clauses of specs/6-conformance.md.
 
     CASE is an id (FRM-003), a glob ('FRM-*'), a clause (C3.2-1), a tag (timing) or a chapter (s3_framing); without one,
     all cases run. A case is a stimulus and a judgement: with --lens the stimulus is made on a bench, with --capture the
-    traffic is what was recorded, and what did not happen there is INCONCLUSIVE.
+    traffic is what was recorded, and what did not happen there is INCONCLUSIVE. With --role body the suite plays the
+    lens, a good one and many that are not, and judges the body.
 
     \b
     Examples:
       m43 conform --lens sim:olympus-14-42
       m43 conform --lens 'sim:olympus-14-42?fault=wrong_data_sum' 'FRM-*'
       m43 conform --capture power-up.sr --json report.json
+      m43 conform --role body --body sim:E-P1
+      m43 conform --role body --body 'sim:E-PL1?script=focus-sweep&timing=slow' --html body.html
+      m43 conform --role body --capture power-up.sr
       m43 conform --list timing
       m43 conform statement --lens sim:panasonic-20 -o lens.toml
       m43 conform selftest
@@ -139,6 +153,8 @@ class _Request:
     words: tuple[str, ...]
     catalogue: Catalogue
     url: str | None
+    role: str
+    body_url: str | None
     capture: Path | None
     skipped: tuple[str, ...]
     listing: bool
@@ -178,6 +194,8 @@ class _Request:
     def _words(self) -> tuple[str, ...]:
         found = ["conform"]
         found += ["--lens", self.url] if self.url else []
+        found += ["--role", self.role] if self.role != "lens" else []
+        found += ["--body", self.body_url] if self.body_url else []
         found += ["--capture", str(self.capture)] if self.capture else []
         found += ["--statement", str(self.statement)] if self.statement else []
         found += ["--deviations", str(self.deviations)] if self.deviations else []
@@ -188,14 +206,14 @@ class _Request:
 
 
 def _conform(request: _Request) -> int:
-    cases = selected(request.words, request.skipped)
+    cases = selected(request.words, request.skipped, request.role)
     if not cases:
-        raise click.UsageError(f"no case is called {' '.join(request.words) or '-'}; m43 conform --list names them all")
+        named = f"no case that judges a {request.role} is called {' '.join(request.words) or '-'}"
+        raise click.UsageError(f"{named}; m43 conform --list --role {request.role} names them all")
     if request.listing:
         _list(cases)
         return 0
-    if (request.url is None) == (request.capture is None):
-        raise click.UsageError("say what to test: --lens URL or --capture FILE, one of them")
+    _check_role(request)
     deviations = read_deviations(request.deviations) if request.deviations else {}
     today = date.today()
     tell = _teller(quiet=request.quiet)
@@ -208,13 +226,28 @@ def _conform(request: _Request) -> int:
     return 130 if report.interrupted else exit_code((one.verdict for one in results), lost=report.lost)
 
 
+def _check_role(request: _Request) -> None:
+    """See that there is one thing to test, and that it fits the role."""
+    live, other = (request.url, request.body_url) if request.role == "lens" else (request.body_url, request.url)
+    if other is not None:
+        raise click.UsageError(f"--role {request.role} tests --{request.role} URL or --capture FILE, and nothing else")
+    if (live is None) == (request.capture is None):
+        raise click.UsageError(f"say what to test: --{request.role} URL or --capture FILE, one of them")
+    if request.role == "body" and request.statement is not None:
+        raise click.UsageError("--statement is what a lens declares; leave it out with --role body")
+
+
 def _report(request: _Request, cases: Sequence[Case], tell: Callable[[CaseResult], None]) -> Report:
+    if request.body_url is not None:
+        return run_live(body_bench_of(request.body_url, request.catalogue), cases, request.options, tell)
     if request.url is not None:
         return run_live(bench_of(request.url, request.catalogue), cases, request.options, tell)
     assert request.capture is not None
     recording = recording_of(request.capture)
     sha256 = hashlib.sha256(request.capture.read_bytes()).hexdigest() if request.capture.is_file() else ""
-    return run_passive(recording, cases, request.options, tell, capture=request.capture.name, sha256=sha256)
+    return run_passive(
+        recording, cases, request.options, tell, capture=request.capture.name, sha256=sha256, role=request.role
+    )
 
 
 def recording_of(path: Path) -> Recording:
@@ -269,10 +302,10 @@ def _list(cases: Sequence[Case]) -> None:
     for case in cases:
         info = info_of(case)
         mark = " (risky)" if case.risky else ""
-        click.echo(f"{info.id}  {info.title}{mark}  [{', '.join(info.clauses)}] {' '.join(info.tags)}".rstrip())
+        click.echo(f"{info.id}  {info.role}  {info.title}{mark}  [{', '.join(info.clauses)}] {' '.join(info.tags)}".rstrip())
     counts = Counter(info_of(case).chapter for case in cases)
-    click.echo(", ".join(f"{name} {counts[name]}" for name in CHAPTERS if counts[name]))
-    click.echo(f"{len(cases)} of {len(CASES)} cases")
+    click.echo(", ".join(f"{name} {counts[name]}" for name in (*CHAPTERS, *BODY_CHAPTERS) if counts[name]))
+    click.echo(f"{len(cases)} of {len(ROLES[cases[0].role])} cases")
 
 
 _COLOURS = {
@@ -303,7 +336,7 @@ def _tell_totals(report: Report, seed: int) -> None:
     click.echo(f"{len(report.results)} cases: {told}; seed {seed}")
     culprits = [result.case.id for result in report.results if result.sanity == "lost"]
     if report.lost:
-        click.echo(f"m43: the lens was lost in {culprits[0] if culprits else 'the interview'}", err=True)
+        click.echo(f"m43: the {report.provenance.role} was lost in {culprits[0] if culprits else 'the interview'}", err=True)
     if report.interrupted:
         click.echo("m43: interrupted; the report has what was done", err=True)
 
