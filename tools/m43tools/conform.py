@@ -380,29 +380,39 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
 
 @conform.command(
     "selftest",
-    short_help="Run the cases against lenses with known defects: each case must be able to fail.",
+    short_help="Run the cases against lenses and bodies with known defects: each case must be able to fail.",
     epilog="Exit codes: 0 every mutant is killed, and every case fails for one; 1 not so; 2 wrong usage.",
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Only these mutants and faults.")
 @click.option("--quick", is_flag=True, help="Run on a broken lens only the cases that are written for it.")
 @click.pass_context
 def selftest(ctx: click.Context, only: tuple[str, ...], *, quick: bool) -> None:
-    r"""Run every case against the good simulated lenses, every fault, and every mutant of the simulated lens.
+    r"""Run every case against the good simulated lenses or bodies, and those with one defect each.
 
     \b
     Examples:
       m43 conform selftest
       m43 conform selftest --quick
       m43 conform selftest --only no_wake_pulse
+      m43 conform selftest --only waits_long
     """
+    from m43tools.conformance.body_mutants import BODY_MUTANTS
+    from m43tools.conformance.body_selftest import body_kill_matrix
     from m43tools.conformance.selftest import kill_matrix, matrix_text
 
     began = time.monotonic()
-    matrix = kill_matrix(
-        only, lambda name: click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True), quick=quick
-    )
-    click.echo(matrix_text(matrix))
-    ctx.exit(0 if matrix.whole else 1)
+
+    def tell(name: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True)
+
+    matrices = []
+    if not only or not set(only) <= set(BODY_MUTANTS):
+        matrices.append(kill_matrix(only, tell, quick=quick))
+    if not only or set(only) & set(BODY_MUTANTS):
+        matrices.append(body_kill_matrix(only, tell, quick=quick))
+    for matrix in matrices:
+        click.echo(matrix_text(matrix))
+    ctx.exit(0 if all(matrix.whole for matrix in matrices) else 1)
 
 
 for _command in COMMANDS:

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from m43tools.conformance.bench import Bench
     from m43tools.conformance.model import Report
 
-__all__ = ["FAULT_CASES", "Matrix", "kill_matrix", "matrix_text", "verdicts_on"]
+__all__ = ["FAULT_CASES", "GOOD", "RED", "Matrix", "kill_matrix", "matrix_text", "verdicts_on"]
 
 _CATALOGUE = PUBLIC | PROVISIONAL
-_RED = (Verdict.FAIL, Verdict.WARN)
-_GOOD = (Verdict.PASS, Verdict.INFO, Verdict.NOT_APPLICABLE)
+RED = (Verdict.FAIL, Verdict.WARN)
+"""Verdicts of a case that has found something."""
+
+GOOD = (Verdict.PASS, Verdict.INFO, Verdict.NOT_APPLICABLE)
+"""Verdicts of a case that finds nothing wrong."""
 
 FAULT_CASES: dict[str, tuple[str, ...]] = {
     "wrong_command_sum": ("FRM-001",),
@@ -61,12 +64,14 @@ class Matrix:
         red: for each broken lens, the cases that turned red, with their verdicts.
         meant: for each broken lens, the cases that are written for it.
         everything: whether all broken lenses were run, so that every case must be red for one.
+        cases: the cases that must be.
     """
 
     good: dict[str, dict[str, Verdict]]
     red: dict[str, dict[str, Verdict]]
     meant: dict[str, tuple[str, ...]]
     everything: bool
+    cases: tuple[str, ...] = tuple(CASES)
 
     @property
     def survivors(self) -> dict[str, tuple[str, ...]]:
@@ -78,7 +83,7 @@ class Matrix:
     def toothless(self) -> tuple[str, ...]:
         """Return the cases that are red for no broken lens."""
         bitten = {case for cases in self.red.values() for case in cases}
-        return tuple(case for case in CASES if case not in bitten) if self.everything else ()
+        return tuple(case for case in self.cases if case not in bitten) if self.everything else ()
 
     @property
     def whole(self) -> bool:
@@ -114,7 +119,7 @@ def kill_matrix(
     for name, profile in PROFILES.items() if not only else ():
         tell(name)
         report = verdicts_on(SimBench(profile, catalogue=_CATALOGUE))
-        good[name] = {one.case.id: one.verdict for one in report.results if one.verdict not in _GOOD}
+        good[name] = {one.case.id: one.verdict for one in report.results if one.verdict not in GOOD}
     red: dict[str, dict[str, Verdict]] = {}
     meant: dict[str, tuple[str, ...]] = {}
     for name in (*FAULTS, *MUTANTS):
@@ -123,7 +128,7 @@ def kill_matrix(
         tell(name)
         meant[name] = FAULT_CASES[name] if name in FAULTS else MUTANTS[name].meant
         report = verdicts_on(_broken(name), meant[name] if quick else ())
-        red[name] = {one.case.id: one.verdict for one in report.results if one.verdict in _RED}
+        red[name] = {one.case.id: one.verdict for one in report.results if one.verdict in RED}
     return Matrix(good, red, meant, everything=not only)
 
 
