@@ -302,7 +302,8 @@ def _list(cases: Sequence[Case]) -> None:
     for case in cases:
         info = info_of(case)
         mark = " (risky)" if case.risky else ""
-        click.echo(f"{info.id}  {info.role}  {info.title}{mark}  [{', '.join(info.clauses)}] {' '.join(info.tags)}".rstrip())
+        named = f"{info.id}  {info.role}  {info.title}{mark}"
+        click.echo(f"{named}  [{', '.join(info.clauses)}] {' '.join(info.tags)}".rstrip())
     counts = Counter(info_of(case).chapter for case in cases)
     click.echo(", ".join(f"{name} {counts[name]}" for name in (*CHAPTERS, *BODY_CHAPTERS) if counts[name]))
     click.echo(f"{len(cases)} of {len(ROLES[cases[0].role])} cases")
@@ -336,7 +337,8 @@ def _tell_totals(report: Report, seed: int) -> None:
     click.echo(f"{len(report.results)} cases: {told}; seed {seed}")
     culprits = [result.case.id for result in report.results if result.sanity == "lost"]
     if report.lost:
-        click.echo(f"m43: the {report.provenance.role} was lost in {culprits[0] if culprits else 'the interview'}", err=True)
+        role = report.provenance.role
+        click.echo(f"m43: the {role} was lost in {culprits[0] if culprits else 'the interview'}", err=True)
     if report.interrupted:
         click.echo("m43: interrupted; the report has what was done", err=True)
 

@@ -15,7 +15,7 @@ from m43proto.ends import Script, _NoAnswerError
 from m43proto.messages import Drive, EnableDrive, Identify, LinkCapability, Status
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Line
-from m43proto.shapes import COMMAND_SIZE, Shape
+from m43proto.shapes import Shape
 from m43proto.timing import BodyTiming
 from m43proto.turns import Phase
 from m43tools.conformance.body_bench import SCRIPT, SimBodyBench
@@ -34,6 +34,9 @@ _LENS_ACK, _SLEEP = Line.LENS_ACK.mask, Line.SLEEP.mask
 _HANG_NS = 10 * SECOND
 _ONCE = 12
 """The transaction at which a body errs that would not get far if it erred at each."""
+
+_FOUR = 4
+"""Data bytes of the one LinkCapability that is on record."""
 
 _ODD_COMMAND = bytes.fromhex("a0770000")
 _ODD_SHAPE = bytes.fromhex("10000000")
@@ -222,7 +225,8 @@ class BentBody(SimulatedBody):
     def _take_turn(self, draft: Draft, block: bytes) -> Script[None]:
         if self.leaves_sum and draft.phase is Phase.WRITE_SUM:
             raise _NoAnswerError
-        if self.four_at_most and draft.command.startswith(LinkCapability.spec.opcode) and len(draft.data) > COMMAND_SIZE:
+        is_capability = draft.command.startswith(LinkCapability.spec.opcode)
+        if self.four_at_most and is_capability and len(draft.data) > _FOUR:
             raise _NoAnswerError
         yield from super()._take_turn(draft, block)
 
@@ -249,13 +253,13 @@ class BentBody(SimulatedBody):
         return (self.hangs_at_wrong_sum and not seen.sums_ok) or (self.hangs_at_status and bool(seen.status))
 
     def _sulk(self, command: bytes, block: bytes, data: bytes) -> Script[None]:
-        """Do nothing for a while, when eight polls behind a drive the aperture is not there."""
+        """Do nothing for a while, when five polls behind a drive the aperture is not there."""
         if command.startswith(Drive.spec.opcode) and command[3] == 2:
             self._wanted, self._polls_since = block[1:3], 0
         elif command.startswith(Status.spec.opcode) and self._wanted is not None:
             self._polls_since += 1
             away = abs(int.from_bytes(data[8:10], "little") - int.from_bytes(self._wanted, "little"))
-            if self._polls_since == 8 and away > 100:
+            if self._polls_since == 5 and away > 100:
                 yield _HANG_NS
 
     def _bent(self, command: bytes, block: bytes) -> tuple[bytes, bytes]:

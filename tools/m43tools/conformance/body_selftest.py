@@ -57,7 +57,7 @@ def body_kill_matrix(
         tell: called with the name of each body.
         quick: whether to run on a broken body only the cases that are written for it.
     """
-    matrix = Matrix({}, {}, {}, everything=not only, cases=tuple(BODY_CASES))
+    matrix = Matrix({}, {}, {}, everything=not only, cases=tuple(BODY_CASES), what="bodies")
     for name in GOOD_BODIES if not only else ():
         tell(name)
         report = _verdicts_of(good_body(name), list(BODY_CASES))
@@ -68,7 +68,7 @@ def body_kill_matrix(
         tell(mutant.name)
         more = () if quick else tuple(case.id for case in BODY_CASES.values() if case.stimulus is SESSION)
         cases = tuple(dict.fromkeys((*more, *mutant.meant)))
-        report = _verdicts_of(body_bench_with(mutant, PUBLIC), cases)
+        report = _verdicts_of(body_bench_with(mutant, PUBLIC, script=_BRIEF), cases)
         matrix.meant[mutant.name] = mutant.meant
         matrix.red[mutant.name] = {one.case.id: one.verdict for one in report.results if one.verdict in RED}
     return matrix

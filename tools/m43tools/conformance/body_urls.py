@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from m43drivers.simulator.script import ScriptError, load_script, script_names
+from m43drivers.simulator.script import ScriptError, load_script
 from m43proto.errors import M43Error
 from m43proto.session import DIALECTS
 from m43proto.timing import BODY_TIMINGS, JITTERY, body_timing
@@ -58,7 +58,7 @@ def _bench(url: str, dialect: str, chosen: dict[str, str], catalogue: Catalogue)
         script = load_script(chosen.get("script", SCRIPT))
         script.check(catalogue, has_lens=True)
     except ScriptError as error:
-        raise BodyUrlError(f"{url}: {error} (scripts that come with the project: {', '.join(script_names())})") from None
+        raise BodyUrlError(f"{url}: {error}") from None
     if fault is None:
         return SimBodyBench(dialect, script, body_timing(timing, int(seed)), catalogue=catalogue, name=url)
     if fault not in BODY_MUTANTS or "timing" in chosen:

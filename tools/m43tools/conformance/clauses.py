@@ -61,6 +61,11 @@ class Clause:
     text: str
     uncased: str = ""
 
+    @property
+    def role(self) -> str:
+        """Whom it binds, ``"lens"`` or ``"body"``."""
+        return "body" if self.id.startswith("B") else "lens"
+
 
 def clause_info(clause: Clause) -> ClauseInfo:
     """Return a clause as a report shows it."""

@@ -180,14 +180,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Be another lens from now on, by a name of `m43tools.conformance.playing.LENSES`; for a bench that judges a body."""
+    """Be another lens from now on, by a name of `m43tools.conformance.playing.LENSES`; for a body's bench."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Switch the body on, and be its lens until it is done, or the time is over; for a bench that judges a body."""
+    """Switch the body on, and be its lens until it is done, or the time is over; for a body's bench."""
 
     limit_ns: int = 60 * SECOND
 

@@ -68,16 +68,18 @@ class _Manners:
         interview: the stimulus that comes first.
         sanity: what one that is in order answers to behind any stimulus.
         revival: what is tried with one that did not.
+        learns: whether the other stimuli need what the interview tells.
     """
 
     interview: Stimulus
     sanity: Sequence[Operation]
     revival: Sequence[Operation]
+    learns: bool
 
 
 _MANNERS: dict[str, _Manners] = {
-    "lens": _Manners(INTERVIEW, SANITY, REVIVAL),
-    "body": _Manners(SESSION, BODY_SANITY, BODY_REVIVAL),
+    "lens": _Manners(INTERVIEW, SANITY, REVIVAL, learns=True),
+    "body": _Manners(SESSION, BODY_SANITY, BODY_REVIVAL, learns=False),
 }
 """By the role of the bench."""
 
@@ -207,7 +209,7 @@ class _Session:
         """Return what a stimulus brings, or None when the lens is lost."""
         if stimulus.name not in self.runs:
             interview = self.manners.interview
-            if self._known is None and stimulus is not interview:
+            if self._known is None and stimulus is not interview and self.manners.learns:
                 self._run(interview)
             if self.lost_in is not None:
                 return None
@@ -223,17 +225,18 @@ class _Session:
         self._bench.fresh()
         recording = self._bench.run(stimulus.operations(self._known or Known(soak=self._options.soak)))
         after = self._bench.run(self.manners.sanity)
-        whole = _joined(recording, after)
+        trace = Trace(_joined(recording, after), self._options.catalogue)
         sanity = Sanity.ALIVE
-        if not self._answers(after):
-            revival = self._bench.run(self.manners.revival)
-            sanity = Sanity.REVIVED if self._answers(revival) else Sanity.LOST
-        return _Run(Trace(whole, self._options.catalogue), sanity, recording.end_ns)
+        if not _answers(trace, recording.end_ns):
+            revival = Trace(self._bench.run(self.manners.revival), self._options.catalogue)
+            sanity = Sanity.REVIVED if _answers(revival) else Sanity.LOST
+        return _Run(trace, sanity, recording.end_ns)
 
-    def _answers(self, recording: Recording) -> bool:
-        """Tell whether anybody said anything at all in an exchange; what, the cases judge."""
-        trace = Trace(recording, self._options.catalogue)
-        return any(event.kind is Status and event.transaction.command_sum is not None for event in trace.messages)
+
+def _answers(trace: Trace, from_ns: int = 0) -> bool:
+    """Tell whether anybody said anything at all in an exchange from a time on; what, the cases judge."""
+    polled = [event for event in trace.messages if event.kind is Status and event.t_ns >= from_ns]
+    return any(event.transaction.command_sum is not None for event in polled)
 
 
 def _joined(first: Recording, then: Recording) -> Recording:

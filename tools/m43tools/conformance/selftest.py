@@ -65,6 +65,7 @@ class Matrix:
         meant: for each broken lens, the cases that are written for it.
         everything: whether all broken lenses were run, so that every case must be red for one.
         cases: the cases that must be.
+        what: what was run, in the plural.
     """
 
     good: dict[str, dict[str, Verdict]]
@@ -72,6 +73,7 @@ class Matrix:
     meant: dict[str, tuple[str, ...]]
     everything: bool
     cases: tuple[str, ...] = tuple(CASES)
+    what: str = "lenses"
 
     @property
     def survivors(self) -> dict[str, tuple[str, ...]]:
@@ -146,9 +148,9 @@ def matrix_text(matrix: Matrix) -> str:
         shown = " ".join(f"{'*' if case in meant else ''}{case}" for case in found)
         lines.append(f"{name:24} {len(found):3} red  {shown}")
     lines += [f"SURVIVED {name}: {' '.join(cases)} did not find it" for name, cases in matrix.survivors.items()]
-    lines += [f"TOOTHLESS {case}: red for no broken lens" for case in matrix.toothless]
+    lines += [f"TOOTHLESS {case}: red for none of the broken {matrix.what}" for case in matrix.toothless]
     killed = len(matrix.red) - len(matrix.survivors)
-    lines.append(f"{killed} of {len(matrix.red)} broken lenses found by the cases written for them (*)")
+    lines.append(f"{killed} of {len(matrix.red)} broken {matrix.what} found by the cases written for them (*)")
     return "\n".join(lines)
 
 

@@ -226,4 +226,3 @@ CASES = (
     _case("BOD-025", "No clock runs outside a turn.", ("B2.7-2",), SESSION, _no_strays, _CLOCK),
 )
 # fmt: on
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from m43proto.events import Cause, Violation
 from m43proto.messages import BodyCapability, Drive
@@ -27,14 +27,18 @@ def _handed_over(trace: Trace, end_ns: int) -> bool:
     return any(end_ns < span.t_ns < end_ns + MS for span in trace.body_spans.get("hand-over", ()))
 
 
+_Spoken: TypeAlias = "MessageSeen | Violation"
+
+
+def _wrong_one(one: _Spoken) -> str | None:
+    return one.detail if isinstance(one, Violation) else None
+
+
 def _four_bytes(trace: Trace, context: Context) -> Finding:
     odd = [one for one in trace.violations if one.cause is Cause.COMMAND_SIZE]
     odd = [one for one in odd if len(one.data) > COMMAND_SIZE or _handed_over(trace, one.end_ns)]
-
-    def wrong(one: MessageSeen | Violation) -> str | None:
-        return one.detail if isinstance(one, Violation) else None
-
-    return every([*odd, *trace.messages], wrong, "B3.1-1", "commands of four bytes", what="commands")
+    held: list[_Spoken] = [*odd, *trace.messages]
+    return every(held, _wrong_one, "B3.1-1", "commands of four bytes", what="commands")
 
 
 def carried_out(clause: str) -> Callable[[Trace, Context], Finding]:
@@ -46,24 +50,22 @@ def carried_out(clause: str) -> Callable[[Trace, Context], Finding]:
         if broken and not trace.live:
             return nothing(expected, "a transaction broke off, and a capture does not tell through whom")
 
-        def wrong(one: MessageSeen | Violation) -> str | None:
+        def wrong(one: _Spoken) -> str | None:
             if isinstance(one, Violation):
                 return one.detail
             return None if one.transaction.complete else f"{one.name} broke off"
 
         odd = trace.violations if trace.live else []
-        return every([*broken, *odd, *trace.whole], wrong, clause, expected, what="transactions")
+        held: list[_Spoken] = [*broken, *odd, *trace.whole]
+        return every(held, wrong, clause, expected, what="transactions")
 
     return judge
 
 
 def _known_shape(trace: Trace, context: Context) -> Finding:
     odd = [one for one in trace.violations if one.cause is Cause.UNKNOWN_SHAPE]
-
-    def wrong(one: MessageSeen | Violation) -> str | None:
-        return one.detail if isinstance(one, Violation) else None
-
-    return every([*odd, *trace.messages], wrong, "B3.3-1", "a first nibble of A, B, C or 6", what="commands")
+    held: list[_Spoken] = [*odd, *trace.messages]
+    return every(held, _wrong_one, "B3.3-1", "a first nibble of A, B, C or 6", what="commands")
 
 
 def _known_opcode(trace: Trace, context: Context) -> Finding:

@@ -60,7 +60,7 @@ def _start_ups(trace: Trace) -> list[_StartUp]:
 
 def _in_order(trace: Trace, context: Context) -> Finding:
     def wrong(one: _StartUp) -> str | None:
-        places = [_ORDER.index(kind) for kind in one.kinds if kind is not None]
+        places = [_ORDER.index(kind) for kind in one.kinds]
         late = next((right for left, right in pairwise(places) if right < left), None)
         return None if late is None else f"{_ORDER[late].spec.name} came late"
 
