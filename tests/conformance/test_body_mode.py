@@ -122,6 +122,15 @@ def test_what_a_body_does_not_do_is_inconclusive() -> None:
     assert result.observed == "no drives"
 
 
+def test_a_body_that_says_nothing_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mute = tmp_path / "mute.toml"
+    mute.write_text('step = [{do = "pause", ms = 5}]')
+    assert main(["conform", "--role", "body", "--body", f"{BODY}?script={mute}", "BOD-001", "BOD-061"]) == 4
+    told = capsys.readouterr()
+    assert "the body was lost in good lens" in told.out
+    assert "m43: the body was lost in BOD-001" in told.err
+
+
 def test_the_same_run_gives_the_same_report() -> None:
     cases = selected(["BOD-00[6-9]", "BOD-050"], role="body")
     first, again = (to_json(run_live(good_body("E-P1 patient"), cases, Options())) for _ in range(2))

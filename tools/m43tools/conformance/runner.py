@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from m43proto.catalogue import Catalogue
+    from m43proto.schema import Message
     from m43tools.conformance.bench import Bench
     from m43tools.conformance.judging import Case
     from m43tools.conformance.operations import Operation
@@ -69,17 +70,19 @@ class _Manners:
         sanity: what one that is in order answers to behind any stimulus.
         revival: what is tried with one that did not.
         learns: whether the other stimuli need what the interview tells.
+        word: the message that shows that it is in order; None for any.
     """
 
     interview: Stimulus
     sanity: Sequence[Operation]
     revival: Sequence[Operation]
     learns: bool
+    word: type[Message] | None
 
 
 _MANNERS: dict[str, _Manners] = {
-    "lens": _Manners(INTERVIEW, SANITY, REVIVAL, learns=True),
-    "body": _Manners(SESSION, BODY_SANITY, BODY_REVIVAL, learns=False),
+    "lens": _Manners(INTERVIEW, SANITY, REVIVAL, learns=True, word=Status),
+    "body": _Manners(SESSION, BODY_SANITY, BODY_REVIVAL, learns=False, word=None),
 }
 """By the role of the bench."""
 
@@ -227,16 +230,16 @@ class _Session:
         after = self._bench.run(self.manners.sanity)
         trace = Trace(_joined(recording, after), self._options.catalogue)
         sanity = Sanity.ALIVE
-        if not _answers(trace, recording.end_ns):
+        if not _answers(trace, self.manners.word, recording.end_ns):
             revival = Trace(self._bench.run(self.manners.revival), self._options.catalogue)
-            sanity = Sanity.REVIVED if _answers(revival) else Sanity.LOST
+            sanity = Sanity.REVIVED if _answers(revival, self.manners.word) else Sanity.LOST
         return _Run(trace, sanity, recording.end_ns)
 
 
-def _answers(trace: Trace, from_ns: int = 0) -> bool:
+def _answers(trace: Trace, word: type[Message] | None, from_ns: int = 0) -> bool:
     """Tell whether anybody said anything at all in an exchange from a time on; what, the cases judge."""
-    polled = [event for event in trace.messages if event.kind is Status and event.t_ns >= from_ns]
-    return any(event.transaction.command_sum is not None for event in polled)
+    said = [event for event in trace.messages if event.t_ns >= from_ns and (word is None or event.kind is word)]
+    return any(event.transaction.command_sum is not None for event in said)
 
 
 def _joined(first: Recording, then: Recording) -> Recording:
