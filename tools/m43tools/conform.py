@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -94,8 +95,16 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.option("--skip", "skipped", multiple=True, metavar="CASE", help="Leave these out; written like CASE.")
 @click.option("--list", "listing", is_flag=True, help="Name the selected cases, with counts, and run none.")
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Run each case so often.")
-@click.option("--duration", callback=TIME, default="5s", show_default=True, metavar="TIME", help="Poll so long, each.")
-@click.option("--shuffle", is_flag=True, help="Let the seed decide the order.")
+@click.option(
+    "--duration",
+    callback=TIME,
+    metavar="TIME",
+    help="Run all cases in rounds until so much time of the bus has passed.",
+)
+@click.option(
+    "--poll-time", callback=TIME, default="5s", show_default=True, metavar="TIME", help="Length of each polling case."
+)
+@click.option("--shuffle", is_flag=True, help="Let the seed decide the order, of each round anew.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What decides all that is random.")
 @click.option("--strict", is_flag=True, help="Take every clause as a MUST: a WARN becomes a FAIL.")
 @click.option("--allow-risky", is_flag=True, help="Run cases that may harm a lens, too.")
@@ -106,6 +115,7 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.option("--json", "json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
 @click.option("--junit", "junit", type=click.Path(path_type=Path), metavar="FILE", help="Write it as JUnit XML.")
 @click.option("--html", "html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page.")
+@click.option("--brief", is_flag=True, help="Leave exchanges out of the report: no edges, no diagrams.")
 @click.option("-q", "--quiet", is_flag=True, help="Only name what did not pass, and the totals.")
 @click.pass_context
 def conform(ctx: click.Context, /, **options: Any) -> None:
@@ -115,11 +125,16 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
     all cases run. A case is a stimulus and a judgement: with --lens the stimulus is made on a bench, with --capture the
     traffic is what was recorded, and what did not happen there is INCONCLUSIVE.
 
+    A case that runs more than once, by --repeat or --duration, is INCONCLUSIVE where its verdicts differ, and tells its
+    flake rate. Times are those of the bus: a simulated lens is quicker than they are.
+
     \b
     Examples:
       m43 conform --lens sim:olympus-14-42
       m43 conform --lens 'sim:olympus-14-42?fault=wrong_data_sum' 'FRM-*'
       m43 conform --capture power-up.sr --json report.json
+      m43 conform --lens sim:olympus-14-42 soak --poll-time 2m
+      m43 conform --lens sim:olympus-14-42 --duration 1h --shuffle --seed 7
       m43 conform --list timing
       m43 conform statement --lens sim:panasonic-20 -o lens.toml
       m43 conform selftest
@@ -127,9 +142,12 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
     if ctx.invoked_subcommand is not None:
         return
     words = tuple(getattr(ctx, "obj_cases", ()))
-    catalogue = combined(ctx.find_root().obj or ())
-    request = _Request(words=words, catalogue=catalogue, **options)
+    catalogues = tuple(ctx.find_root().obj or ())
+    request = _Request(words=words, catalogues=catalogues, catalogue=combined(catalogues), **options)
     ctx.exit(_conform(request))
+
+
+_FLAGS = ("shuffle", "strict", "allow_risky", "brief")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +155,15 @@ class _Request:
     """The command line."""
 
     words: tuple[str, ...]
+    catalogues: tuple[str, ...]
     catalogue: Catalogue
     url: str | None
     capture: Path | None
     skipped: tuple[str, ...]
     listing: bool
     repeat: int
-    duration: Fraction
+    duration: Fraction | None
+    poll_time: Fraction
     shuffle: bool
     seed: int
     strict: bool
@@ -153,6 +173,7 @@ class _Request:
     json: Path | None
     junit: Path | None
     html: Path | None
+    brief: bool
     quiet: bool
 
     @property
@@ -169,21 +190,26 @@ class _Request:
             repeat=self.repeat,
             shuffle=self.shuffle,
             seed=self.seed,
-            soak=Soak(int(self.duration)),
+            duration_ns=int(self.duration or 0),
+            soak=Soak(int(self.poll_time)),
             statement=read_statement(self.statement) if self.statement else {},
             catalogue=self.catalogue,
             command_line=self._words(),
+            brief=self.brief,
         )
 
     def _words(self) -> tuple[str, ...]:
-        found = ["conform"]
+        found = [word for one in self.catalogues for word in ("--catalogue", one)]
+        found += ["conform"]
         found += ["--lens", self.url] if self.url else []
         found += ["--capture", str(self.capture)] if self.capture else []
         found += ["--statement", str(self.statement)] if self.statement else []
         found += ["--deviations", str(self.deviations)] if self.deviations else []
         found += [word for one in self.skipped for word in ("--skip", one)]
-        found += [f"--{name.replace('_', '-')}" for name in ("shuffle", "strict", "allow_risky") if getattr(self, name)]
-        found += ["--repeat", str(self.repeat), "--duration", f"{int(self.duration)}ns", "--seed", str(self.seed)]
+        found += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(self, name)]
+        found += ["--repeat", str(self.repeat), "--poll-time", f"{int(self.poll_time)}ns"]
+        found += ["--duration", f"{int(self.duration)}ns"] if self.duration is not None else []
+        found += ["--seed", str(self.seed)]
         return (*found, *self.words)
 
 
@@ -210,7 +236,7 @@ def _conform(request: _Request) -> int:
 
 def _report(request: _Request, cases: Sequence[Case], tell: Callable[[CaseResult], None]) -> Report:
     if request.url is not None:
-        return run_live(bench_of(request.url, request.catalogue), cases, request.options, tell)
+        return run_live(bench_of(request.url, request.catalogue), cases, request.options, tell, _noter())
     assert request.capture is not None
     recording = recording_of(request.capture)
     sha256 = hashlib.sha256(request.capture.read_bytes()).hexdigest() if request.capture.is_file() else ""
@@ -296,6 +322,13 @@ def _teller(*, quiet: bool) -> Callable[[CaseResult], None]:
         click.echo(f"{result.case.id}  {word}  {result.case.title} {text}{known}")
 
     return tell
+
+
+def _noter() -> Callable[[str], None]:
+    """Return what shows how far a long run is, on a terminal only, in a line that the next one overwrites."""
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: click.echo(f"{text:<60}\r", err=True, nl=False)
 
 
 def _tell_totals(report: Report, seed: int) -> None:

@@ -235,7 +235,7 @@ _WINDOW_NS = 200_000
 
 
 def case_result(info: CaseInfo, finding: Finding, trace: Trace | None, *, strict: bool) -> CaseResult:
-    """Return what came of a case."""
+    """Return what came of a case; without a trace there is no exchange in it."""
     verdict = verdict_of(finding, strict=strict)
     exchange = None
     if finding.moment is not None and trace is not None:

@@ -90,7 +90,7 @@ def verdicts_on(bench: Bench, cases: Sequence[str] = ()) -> Report:
     """Run cases, all for none named, as the self-test does: short soaks, risky ones too, the statement of `BASE`."""
     chosen = [CASES[name] for name in cases] if cases else list(CASES.values())
     statement = _statement() if "panasonic-pz" in bench.name or bench.name in MUTANTS else {}
-    options = Options(allow_risky=True, soak=Soak(SECOND // 5), statement=statement, catalogue=_CATALOGUE)
+    options = Options(allow_risky=True, soak=Soak(SECOND // 5), statement=statement, catalogue=_CATALOGUE, brief=True)
     return run_live(bench, chosen, options)
 
 
