@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import sys
 import time
 from collections import Counter
@@ -385,9 +386,15 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Only these mutants and faults.")
 @click.option("--quick", is_flag=True, help="Run on a broken lens only the cases that are written for it.")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Share the work among N processes (default: all cores)."
+)
 @click.pass_context
-def selftest(ctx: click.Context, only: tuple[str, ...], *, quick: bool) -> None:
+def selftest(ctx: click.Context, only: tuple[str, ...], jobs: int | None, *, quick: bool) -> None:
     r"""Run every case against the good simulated lenses, every fault, and every mutant of the simulated lens.
+
+    The good lenses must pass; each broken lens must turn the cases red that are written for it, and not many others;
+    each case must be red for one.
 
     \b
     Examples:
@@ -398,9 +405,12 @@ def selftest(ctx: click.Context, only: tuple[str, ...], *, quick: bool) -> None:
     from m43tools.conformance.selftest import kill_matrix, matrix_text
 
     began = time.monotonic()
-    matrix = kill_matrix(
-        only, lambda name: click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True), quick=quick
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def tell(name: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True)
+
+    matrix = kill_matrix(only, tell, quick=quick, jobs=jobs or cores)
     click.echo(matrix_text(matrix))
     ctx.exit(0 if matrix.whole else 1)
 

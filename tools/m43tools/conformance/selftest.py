@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m43drivers.simulator.faults import FAULTS, faults_named
 from m43drivers.simulator.profiles import PROFILES
+from m43proto.errors import M43Error
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43tools.conformance.bench import SimBench
 from m43tools.conformance.cases import CASES
@@ -19,7 +22,7 @@ from m43tools.conformance.trace import Trace
 from m43tools.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from m43tools.conformance.bench import Bench
     from m43tools.conformance.model import Report
@@ -50,6 +53,10 @@ FAULT_CASES: dict[str, tuple[str, ...]] = {
     "yanked": ("LNK-016",),
 }
 """The cases that are written for each fault of the simulator: they must FAIL, not only WARN."""
+
+
+class UnknownLensError(M43Error):
+    """There is no fault and no mutant of a name; the text is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +108,70 @@ def _statement() -> dict[str, object]:
 
 
 def kill_matrix(
-    only: Sequence[str] = (), tell: Callable[[str], None] = lambda name: None, *, quick: bool = False
+    only: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda name: None,
+    *,
+    quick: bool = False,
+    jobs: int = 1,
 ) -> Matrix:
     """Run the suite on the good lenses, on every fault and on every mutant.
 
     Args:
         only: names of faults and mutants; only these, when there are any.
-        tell: called with the name of each lens.
+        tell: called with the name of each lens that is done, in the order of the tables.
         quick: whether to run on a broken lens only the cases that are written for it.
+        jobs: how many processes share the work; the matrix is the same for any number.
+
+    Raises:
+        UnknownLensError: there is no fault and no mutant of a name.
     """
-    good: dict[str, dict[str, Verdict]] = {}
-    for name, profile in PROFILES.items() if not only else ():
+    unknown = [name for name in only if name not in (*FAULTS, *MUTANTS)]
+    if unknown:
+        raise UnknownLensError(
+            f"there is no broken lens called {', '.join(unknown)}; specs/6-conformance.md, 6.6, lists them"
+        )
+    good_names = [] if only else list(PROFILES)
+    broken = [name for name in (*FAULTS, *MUTANTS) if not only or name in only]
+    found: dict[str, dict[str, Verdict]] = {}
+    for name, verdicts in zip([*good_names, *broken], _spread(jobs, quick, [*good_names, *broken]), strict=True):
+        found[name] = verdicts
         tell(name)
-        report = verdicts_on(SimBench(profile, catalogue=_CATALOGUE))
-        good[name] = {one.case.id: one.verdict for one in report.results if one.verdict not in _GOOD}
-    red: dict[str, dict[str, Verdict]] = {}
-    meant: dict[str, tuple[str, ...]] = {}
-    for name in (*FAULTS, *MUTANTS):
-        if only and name not in only:
-            continue
-        tell(name)
-        meant[name] = FAULT_CASES[name] if name in FAULTS else MUTANTS[name].meant
-        report = verdicts_on(_broken(name), meant[name] if quick else ())
-        red[name] = {one.case.id: one.verdict for one in report.results if one.verdict in _RED}
-    return Matrix(good, red, meant, everything=not only)
+    return Matrix(
+        good={name: {case: one for case, one in found[name].items() if one not in _GOOD} for name in good_names},
+        red={name: {case: one for case, one in found[name].items() if one in _RED} for name in broken},
+        meant={name: meant_for(name) for name in broken},
+        everything=not only,
+    )
+
+
+def meant_for(name: str) -> tuple[str, ...]:
+    """Return the cases that are written for a broken lens."""
+    return FAULT_CASES[name] if name in FAULTS else MUTANTS[name].meant
+
+
+def _spread(jobs: int, quick: bool, names: Sequence[str]) -> Iterator[dict[str, Verdict]]:
+    """Yield what came of each lens, in order."""
+    if jobs == 1:
+        yield from (_tried(name, quick) for name in names)
+        return
+    with ProcessPoolExecutor(min(jobs, len(names)), initializer=signal.signal, initargs=_DIES_AT_ONCE) as pool:
+        try:
+            yield from pool.map(_tried, names, [quick] * len(names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_DIES_AT_ONCE = (signal.SIGINT, signal.SIG_DFL)
+"""A worker that is interrupted ends without a word; the parent tells."""
+
+
+def _tried(name: str, quick: bool) -> dict[str, Verdict]:
+    if name in PROFILES:
+        report = verdicts_on(SimBench(PROFILES[name], catalogue=_CATALOGUE))
+    else:
+        report = verdicts_on(_broken(name), meant_for(name) if quick else ())
+    return {one.case.id: one.verdict for one in report.results}
 
 
 def _broken(name: str) -> SimBench:
