@@ -29,7 +29,9 @@ from m43tools.conformance.bench import SimBench
 from m43tools.conformance.cases import CASES, CHAPTERS, info_of, selected
 from m43tools.conformance.deviations import excused, read_deviations
 from m43tools.conformance.operations import Recording
-from m43tools.conformance.report.commands import COMMANDS
+from m43tools.conformance.report.commands import COMMANDS, told
+from m43tools.conformance.report.diff import diff_reports
+from m43tools.conformance.report.reading import read_report
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.statement import read_statement, statement_of, statement_toml
 from m43tools.conformance.stimuli import INTERVIEW, Known, Soak
@@ -113,6 +115,12 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
     "--statement", type=click.Path(path_type=Path), metavar="FILE", help="Hold the lens to this capability statement."
 )
 @click.option("--deviations", type=click.Path(path_type=Path), metavar="FILE", help="Known deviations, as TOML.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="REPORT",
+    help="An earlier report (JSON): tell what differs, and let only what came otherwise decide the exit code.",
+)
 @click.option("--json", "json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
 @click.option("--junit", "junit", type=click.Path(path_type=Path), metavar="FILE", help="Write it as JUnit XML.")
 @click.option("--html", "html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page.")
@@ -134,6 +142,7 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
       m43 conform --lens sim:olympus-14-42
       m43 conform --lens 'sim:olympus-14-42?fault=wrong_data_sum' 'FRM-*'
       m43 conform --capture power-up.sr --json report.json
+      m43 conform --lens sim:olympus-14-42 --baseline firmware-1.0.json --json firmware-1.1.json
       m43 conform --lens sim:olympus-14-42 soak --poll-time 2m
       m43 conform --lens sim:olympus-14-42 --duration 1h --shuffle --seed 7
       m43 conform --list timing
@@ -171,6 +180,7 @@ class _Request:
     allow_risky: bool
     statement: Path | None
     deviations: Path | None
+    baseline: Path | None
     json: Path | None
     junit: Path | None
     html: Path | None
@@ -206,6 +216,7 @@ class _Request:
         found += ["--capture", str(self.capture)] if self.capture else []
         found += ["--statement", str(self.statement)] if self.statement else []
         found += ["--deviations", str(self.deviations)] if self.deviations else []
+        found += ["--baseline", str(self.baseline)] if self.baseline else []
         found += [word for one in self.skipped for word in ("--skip", one)]
         found += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(self, name)]
         found += ["--repeat", str(self.repeat), "--poll-time", f"{int(self.poll_time)}ns"]
@@ -224,6 +235,7 @@ def _conform(request: _Request) -> int:
     if (request.url is None) == (request.capture is None):
         raise click.UsageError("say what to test: --lens URL or --capture FILE, one of them")
     deviations = read_deviations(request.deviations) if request.deviations else {}
+    baseline = read_report(request.baseline) if request.baseline else None
     today = date.today()
     tell = _teller(quiet=request.quiet)
     report = _report(request, cases, lambda result: tell(excused(result, deviations, today)))
@@ -232,7 +244,20 @@ def _conform(request: _Request) -> int:
     for form, path in request.outputs.items():
         import_module("m43tools.conformance.report").write_report(report, form, path)
     _tell_totals(report, request.seed)
-    return 130 if report.interrupted else exit_code((one.verdict for one in results), lost=report.lost)
+    if report.interrupted:
+        return 130
+    if baseline is None:
+        return exit_code((one.verdict for one in results), lost=report.lost)
+    return _exit_beside(baseline, report)
+
+
+def _exit_beside(baseline: Report, report: Report) -> int:
+    """Tell what differs from the baseline; what came as it did there decides nothing."""
+    for line in told(diff_reports(baseline, report)):
+        click.echo(line)
+    before = {one.case.id: one.verdict for one in baseline.results}
+    turned = [one.verdict for one in report.results if before.get(one.case.id) is not one.verdict]
+    return exit_code(turned or [Verdict.PASS], lost=report.lost and not baseline.lost)
 
 
 def _report(request: _Request, cases: Sequence[Case], tell: Callable[[CaseResult], None]) -> Report:
