@@ -66,8 +66,8 @@ def held(mask: int, start_ns: int, end_ns: int, level: int) -> Changes:
         cuts += [(edge, before) for edge in (start_ns, end_ns) if cuts and cuts[-1][0] < edge < t_ns]
         cuts.append((t_ns, levels))
         before = levels
-    bent = {-1: lambda word: word ^ mask, 0: lambda word: word & ~mask, 1: lambda word: word | mask}[level]
-    moved = [(t_ns, bent(levels) if start_ns <= t_ns < end_ns else levels) for t_ns, levels in cuts]
+    clear, turn = (0, mask) if level < 0 else (mask, mask * level)
+    moved = [(t_ns, levels & ~clear ^ turn if start_ns <= t_ns < end_ns else levels) for t_ns, levels in cuts]
     return [moved[0], *(after for one, after in pairwise(moved) if one[1] != after[1])]
 
 

@@ -55,6 +55,13 @@ FAULT_CASES: dict[str, tuple[str, ...]] = {
 """The cases that are written for each fault of the simulator: they must FAIL, not only WARN."""
 
 
+MOST_BESIDE = 10
+"""How many cases may FAIL for one defect beside those that are written for it."""
+
+CRIPPLED: dict[str, str] = {}
+"""Defects that rightly FAIL more cases than that, each with the reason."""
+
+
 class UnknownLensError(M43Error):
     """There is no fault and no mutant of a name; the text is one line that says what to do."""
 
@@ -88,9 +95,18 @@ class Matrix:
         return tuple(case for case in CASES if case not in bitten) if self.everything else ()
 
     @property
+    def avalanches(self) -> dict[str, int]:
+        """Return the broken lenses that FAIL too many cases beside those written for them, with their number."""
+        beside = {
+            name: sum(one is Verdict.FAIL and case not in self.meant[name] for case, one in found.items())
+            for name, found in self.red.items()
+        }
+        return {name: count for name, count in beside.items() if count > MOST_BESIDE and name not in CRIPPLED}
+
+    @property
     def whole(self) -> bool:
-        """Whether the good lenses pass, every broken one is found by its cases, and every case finds one."""
-        return not any(self.good.values()) and not self.survivors and not self.toothless
+        """Whether the good lenses pass, every broken one is found by its cases and few others, and every case finds one."""
+        return not (any(self.good.values()) or self.survivors or self.toothless or self.avalanches)
 
 
 def verdicts_on(bench: Bench, cases: Sequence[str] = ()) -> Report:
@@ -189,6 +205,9 @@ def matrix_text(matrix: Matrix) -> str:
         lines.append(f"{name:24} {len(found):3} red  {shown}")
     lines += [f"SURVIVED {name}: {' '.join(cases)} did not find it" for name, cases in matrix.survivors.items()]
     lines += [f"TOOTHLESS {case}: red for no broken lens" for case in matrix.toothless]
+    lines += [
+        f"AVALANCHE {name}: {count} FAIL beside those written for it" for name, count in matrix.avalanches.items()
+    ]
     killed = len(matrix.red) - len(matrix.survivors)
     lines.append(f"{killed} of {len(matrix.red)} broken lenses found by the cases written for them (*)")
     return "\n".join(lines)
