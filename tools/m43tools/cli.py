@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
     "lens": ("m43tools.lens:lens", "Drive a lens: read it, move aperture and focus, watch it."),
     "simulate": ("m43tools.simulate:simulate", "Simulate a lens, a body, or a session of both."),
+    "analysers": ("m43tools.analysers:analysers", "List logic analysers: what they can do, and what is missing."),
     "ports": ("m43tools.ports:ports", "List serial ports, and where a bridge may be."),
     "conform": ("m43tools.conform:conform", "Test whether a lens keeps the protocol, live or on a capture."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),

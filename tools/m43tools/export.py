@@ -69,6 +69,18 @@ def _picture(root: Path) -> dict[Path, bytes]:
     return {target: (held if text_in(held) == text_in(fresh) else fresh).encode()}
 
 
+def _diagrams(root: Path) -> dict[Path, bytes]:
+    from m43tools.render.diagrams import TIMING_PICTURES, same_timing, timing_picture
+
+    files = {}
+    for shape, name in TIMING_PICTURES.items():
+        target = root / "specs" / "pictures" / name
+        fresh = timing_picture(shape)
+        held = target.read_text(encoding="utf-8") if target.exists() else ""
+        files[target] = (held if same_timing(held, fresh) else fresh).encode()
+    return files
+
+
 def _schema(root: Path) -> dict[Path, bytes]:
     from m43tools.conformance.report.schema import SCHEMA_FILE, schema_text
 
@@ -84,6 +96,7 @@ def _reports(root: Path) -> dict[Path, bytes]:
 TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
     "spec": _spec_pages,
     "picture": _picture,
+    "diagrams": _diagrams,
     "captures": _captures,
     "schema": _schema,
     "reports": _reports,
@@ -111,8 +124,9 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     r"""Write what is generated from the message tables; all of it without a TARGET.
 
     \b
-    spec     the tables between '<!-- generated: ... -->' markers in specs/*.md
+    spec     the tables and state diagrams between '<!-- generated: ... -->' markers in specs/*.md
     picture  the picture of m43 sniff in the README, specs/pictures/sniff.svg
+    diagrams the timing diagrams of each shape, specs/pictures/timing-*.svg
     captures the synthetic captures, each by the command in its capture.toml, and the table in captures/README.md
     schema   the JSON Schema of the reports of m43 conform, specs/schema/
     reports  the reports of m43 conform on the simulated lenses, specs/reports/; takes a minute

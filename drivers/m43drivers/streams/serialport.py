@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from m43drivers.streams.base import ByteStream
 
-__all__ = ["BAUD", "open_serial"]
+__all__ = ["BAUD", "open_port", "open_serial"]
 
 BAUD = 115_200
 """Baud rate unless the user says otherwise."""
@@ -59,9 +59,7 @@ async def open_serial(path: str, *, baud: int = BAUD, threads: bool = os.name !=
     Raises:
         TransportError: it cannot be opened; the text says what to do.
     """
-    if baud == BOOT_LOADER_BAUD:
-        raise TransportError(f"{path}: 1200 baud starts the boot loader of many boards; take another")
-    port = _opened(path, baud)
+    port = open_port(path, baud)
     try:
         return ThreadedStream(path, _SerialPort(port)) if threads else _watched(path, port)
     except BaseException:
@@ -69,9 +67,20 @@ async def open_serial(path: str, *, baud: int = BAUD, threads: bool = os.name !=
         raise
 
 
-def _opened(path: str, baud: int) -> serial.Serial:
+def open_port(path: str, baud: int = BAUD) -> serial.Serial:
+    """Open a serial port to read from and write to in a thread of one's own.
+
+    Args:
+        path: ``/dev/ttyACM0``, ``COM3``.
+        baud: bits per second.
+
+    Raises:
+        TransportError: it cannot be opened; the text says what to do.
+    """
     import serial
 
+    if baud == BOOT_LOADER_BAUD:
+        raise TransportError(f"{path}: 1200 baud starts the boot loader of many boards; take another")
     try:
         return serial.Serial(path, baudrate=baud, timeout=READ_S, write_timeout=WRITE_S, exclusive=True)
     except (OSError, ValueError) as error:

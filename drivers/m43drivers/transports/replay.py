@@ -16,6 +16,7 @@ When polling goes on for a second behind the end of the recording, the transport
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,7 @@ class ReplayTransport(Transport):
         self._moved = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._polling = False
+        self._passed_stops: deque[StopRow] = deque()
         self._open = False
         self._lost: TransportLostError | None = None
 
@@ -173,12 +175,20 @@ class ReplayTransport(Transport):
         async with self._lock:
             at, row = next(((at, row) for at, row in self._ahead() if not isinstance(row, _Sign)), (0, None))
             try:
-                if isinstance(row, StopRow):
+                if isinstance(row, StopRow) and not self._take_passed_stop():
                     self._leave_out(at)
                     await self._go_to(at)
             finally:
                 self._polling = False
                 self._arm()
+
+    def _take_passed_stop(self) -> bool:
+        """Tell whether a stop that is asked for now is one that was passed over already, for it waits for nobody."""
+        while self._passed_stops:
+            passed = self._passed_stops.popleft()
+            if self.now_ns() - self._due_ns(passed.end_ns) < EARLY_NS:
+                return True
+        return False
 
     # the place in the recording
 
@@ -293,6 +303,8 @@ class ReplayTransport(Transport):
             return
         while (row := self._row()) is not None and self._goes_by(row):
             self._at += 1
+            if isinstance(row, StopRow):
+                self._passed_stops.append(row)
         if isinstance(row, _Sign):
             self._timer = self._call_at(0 if self._fast else self._due_ns(row.end_ns), self._turn)
         elif self._polling and (row is None or self._is_end(row)):

@@ -21,6 +21,7 @@ from m43proto.states import State, Trigger
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, delays_of
 from m43proto.turns import TURNS, Phase
 from m43tools.render.conformance import CONFORMANCE_TABLES
+from m43tools.render.diagrams import session_diagram, turn_diagram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -346,10 +347,12 @@ _TABLES: dict[str, Callable[[], str]] = {
     "pins": _pin_table,
     "shapes": _shape_table,
     "turns": _turn_table,
+    "turn diagram": turn_diagram,
     "messages": _messages_table,
     "states": _states_table,
     "triggers": _triggers_table,
     "transitions": _transitions_table,
+    "session diagram": session_diagram,
     "timeouts": _timeouts_table,
     "body delays": lambda: _delays_table(BodyTiming, BODY_TIMINGS),
     "lens delays": lambda: _delays_table(LensTiming, LENS_TIMINGS),

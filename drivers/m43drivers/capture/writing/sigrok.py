@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from m43drivers.capture.writing.sampling import Samples
 
-__all__ = ["write"]
+__all__ = ["add_entry", "metadata_text", "write"]
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -30,13 +30,14 @@ def write(target: Path, samples: Samples, note: str) -> None:
     """Write a session; the zip holds no time of day, so that the same samples give the same bytes."""
     unit = (len(samples.names) + 7) // 8
     with zipfile.ZipFile(target, "x") as archive:
-        _add(archive, "version", b"2")
-        _add(archive, "metadata", _metadata(samples, unit, note).encode())
+        add_entry(archive, "version", b"2")
+        add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
         for number, block in enumerate(_blocks(samples, unit), 1):
-            _add(archive, f"logic-1-{number}", block)
+            add_entry(archive, f"logic-1-{number}", block)
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Add an entry that is the same whenever and wherever it is made."""
     entry = zipfile.ZipInfo(name)
     entry.create_system = CREATED_ON_UNIX
     entry.external_attr = MODE
@@ -44,6 +45,11 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _metadata(samples: Samples, unit: int, note: str) -> str:
+    return metadata_text(samples.names, samples.rate_hz, unit, note)
+
+
+def metadata_text(names: tuple[str, ...], rate_hz: int, unit: int, note: str) -> str:
+    """Return what a session says of itself."""
     escaped = note.replace("\\", "\\\\")
     lines = [
         "[global]",
@@ -51,10 +57,10 @@ def _metadata(samples: Samples, unit: int, note: str) -> str:
         "",
         "[device 1]",
         "capturefile=logic-1",
-        f"total probes={len(samples.names)}",
-        f"samplerate={samples.rate_hz} Hz",
+        f"total probes={len(names)}",
+        f"samplerate={rate_hz} Hz",
         "total analog=0",
-        *(f"probe{number}={name}" for number, name in enumerate(samples.names, 1)),
+        *(f"probe{number}={name}" for number, name in enumerate(names, 1)),
         f"unitsize={unit}",
     ]
     return "\n".join(lines) + "\n"
