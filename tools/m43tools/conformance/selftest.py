@@ -105,7 +105,7 @@ class Matrix:
 
     @property
     def whole(self) -> bool:
-        """Whether the good lenses pass, every broken one is found by its cases and few others, and every case finds one."""
+        """Whether the good lenses pass, every broken one is found by its cases and few others, and every case bites."""
         return not (any(self.good.values()) or self.survivors or self.toothless or self.avalanches)
 
 
