@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 THIN_MARGIN_PERCENT = 5.0
-"""A value that keeps its limit by less than this share of it makes a WARN."""
+"""A value that keeps its limit by no more than this share of it makes a WARN."""
 
 
 class Spanned(Protocol):
@@ -227,7 +227,7 @@ def verdict_of(finding: Finding, *, strict: bool) -> Verdict:
 
 def _thin(finding: Finding) -> bool:
     margins = [one.margin_percent for one in finding.measurements if one.margin_percent is not None]
-    return any(0 <= margin < THIN_MARGIN_PERCENT for margin in margins)
+    return any(0 <= margin <= THIN_MARGIN_PERCENT for margin in margins)
 
 
 _WINDOW_NS = 200_000
