@@ -72,13 +72,12 @@ class Trace:
         self.steps: Sequence[Step] = recording.steps
         self.live = bool(recording.steps)
         connection = Connection(catalogue=catalogue, lines=recording.lines)
-        events: list[Event] = []
         for t_ns, levels in recording.changes:
             connection.receive_levels(t_ns, levels)
-            events += (event for event in connection.events() if not isinstance(event, ByteSeen))
         connection.receive_end(recording.end_ns)
-        events += (event for event in connection.events() if not isinstance(event, ByteSeen))
-        self.events: tuple[Event, ...] = tuple(events)
+        self.events: tuple[Event, ...] = tuple(
+            event for event in connection.events() if not isinstance(event, ByteSeen)
+        )
 
     def of(self, kind: type[T]) -> list[T]:
         """Return the events of a kind."""
