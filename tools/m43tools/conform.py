@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ from m43tools.conformance.body_urls import body_bench_of
 from m43tools.conformance.cases import BODY_CHAPTERS, CHAPTERS, ROLES, info_of, selected
 from m43tools.conformance.deviations import excused, read_deviations
 from m43tools.conformance.operations import Recording
-from m43tools.conformance.report.commands import COMMANDS
+from m43tools.conformance.report.commands import COMMANDS, told
+from m43tools.conformance.report.diff import diff_reports
+from m43tools.conformance.report.reading import read_report
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.statement import read_statement, statement_of, statement_toml
 from m43tools.conformance.stimuli import INTERVIEW, Known, Soak
@@ -104,8 +108,16 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
 @click.option("--skip", "skipped", multiple=True, metavar="CASE", help="Leave these out; written like CASE.")
 @click.option("--list", "listing", is_flag=True, help="Name the selected cases, with counts, and run none.")
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Run each case so often.")
-@click.option("--duration", callback=TIME, default="5s", show_default=True, metavar="TIME", help="Poll so long, each.")
-@click.option("--shuffle", is_flag=True, help="Let the seed decide the order.")
+@click.option(
+    "--duration",
+    callback=TIME,
+    metavar="TIME",
+    help="Run all cases in rounds until so much time of the bus has passed.",
+)
+@click.option(
+    "--poll-time", callback=TIME, default="5s", show_default=True, metavar="TIME", help="Length of each polling case."
+)
+@click.option("--shuffle", is_flag=True, help="Let the seed decide the order, of each round anew.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What decides all that is random.")
 @click.option("--strict", is_flag=True, help="Take every clause as a MUST: a WARN becomes a FAIL.")
 @click.option("--allow-risky", is_flag=True, help="Run cases that may harm a lens, too.")
@@ -113,9 +125,16 @@ def _case_words(command: click.Group, args: Sequence[str]) -> list[str]:
     "--statement", type=click.Path(path_type=Path), metavar="FILE", help="Hold the lens to this capability statement."
 )
 @click.option("--deviations", type=click.Path(path_type=Path), metavar="FILE", help="Known deviations, as TOML.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="REPORT",
+    help="An earlier report (JSON): tell what differs, and let only what came otherwise decide the exit code.",
+)
 @click.option("--json", "json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
 @click.option("--junit", "junit", type=click.Path(path_type=Path), metavar="FILE", help="Write it as JUnit XML.")
 @click.option("--html", "html", type=click.Path(path_type=Path), metavar="FILE", help="Write it as one HTML page.")
+@click.option("--brief", is_flag=True, help="Leave exchanges out of the report: no edges, no diagrams.")
 @click.option("-q", "--quiet", is_flag=True, help="Only name what did not pass, and the totals.")
 @click.pass_context
 def conform(ctx: click.Context, /, **options: Any) -> None:
@@ -126,6 +145,9 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
     traffic is what was recorded, and what did not happen there is INCONCLUSIVE. With --role body the suite plays the
     lens, a good one and many that are not, and judges the body.
 
+    A case that runs more than once, by --repeat or --duration, is INCONCLUSIVE where its verdicts differ, and tells its
+    flake rate. Times are those of the bus: a simulated lens is quicker than they are.
+
     \b
     Examples:
       m43 conform --lens sim:olympus-14-42
@@ -134,6 +156,9 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
       m43 conform --role body --body sim:E-P1
       m43 conform --role body --body 'sim:E-PL1?script=focus-sweep&timing=slow' --html body.html
       m43 conform --role body --capture power-up.sr
+      m43 conform --lens sim:olympus-14-42 --baseline firmware-1.0.json --json firmware-1.1.json
+      m43 conform --lens sim:olympus-14-42 soak --poll-time 2m
+      m43 conform --lens sim:olympus-14-42 --duration 1h --shuffle --seed 7
       m43 conform --list timing
       m43 conform statement --lens sim:panasonic-20 -o lens.toml
       m43 conform selftest
@@ -141,9 +166,12 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
     if ctx.invoked_subcommand is not None:
         return
     words = tuple(getattr(ctx, "obj_cases", ()))
-    catalogue = combined(ctx.find_root().obj or ())
-    request = _Request(words=words, catalogue=catalogue, **options)
+    catalogues = tuple(ctx.find_root().obj or ())
+    request = _Request(words=words, catalogues=catalogues, catalogue=combined(catalogues), **options)
     ctx.exit(_conform(request))
+
+
+_FLAGS = ("shuffle", "strict", "allow_risky", "brief")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +179,7 @@ class _Request:
     """The command line."""
 
     words: tuple[str, ...]
+    catalogues: tuple[str, ...]
     catalogue: Catalogue
     url: str | None
     role: str
@@ -159,16 +188,19 @@ class _Request:
     skipped: tuple[str, ...]
     listing: bool
     repeat: int
-    duration: Fraction
+    duration: Fraction | None
+    poll_time: Fraction
     shuffle: bool
     seed: int
     strict: bool
     allow_risky: bool
     statement: Path | None
     deviations: Path | None
+    baseline: Path | None
     json: Path | None
     junit: Path | None
     html: Path | None
+    brief: bool
     quiet: bool
 
     @property
@@ -185,23 +217,29 @@ class _Request:
             repeat=self.repeat,
             shuffle=self.shuffle,
             seed=self.seed,
-            soak=Soak(int(self.duration)),
+            duration_ns=int(self.duration or 0),
+            soak=Soak(int(self.poll_time)),
             statement=read_statement(self.statement) if self.statement else {},
             catalogue=self.catalogue,
             command_line=self._words(),
+            brief=self.brief,
         )
 
     def _words(self) -> tuple[str, ...]:
-        found = ["conform"]
+        found = [word for one in self.catalogues for word in ("--catalogue", one)]
+        found += ["conform"]
         found += ["--lens", self.url] if self.url else []
         found += ["--role", self.role] if self.role != "lens" else []
         found += ["--body", self.body_url] if self.body_url else []
         found += ["--capture", str(self.capture)] if self.capture else []
         found += ["--statement", str(self.statement)] if self.statement else []
         found += ["--deviations", str(self.deviations)] if self.deviations else []
+        found += ["--baseline", str(self.baseline)] if self.baseline else []
         found += [word for one in self.skipped for word in ("--skip", one)]
-        found += [f"--{name.replace('_', '-')}" for name in ("shuffle", "strict", "allow_risky") if getattr(self, name)]
-        found += ["--repeat", str(self.repeat), "--duration", f"{int(self.duration)}ns", "--seed", str(self.seed)]
+        found += [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(self, name)]
+        found += ["--repeat", str(self.repeat), "--poll-time", f"{int(self.poll_time)}ns"]
+        found += ["--duration", f"{int(self.duration)}ns"] if self.duration is not None else []
+        found += ["--seed", str(self.seed)]
         return (*found, *self.words)
 
 
@@ -215,6 +253,7 @@ def _conform(request: _Request) -> int:
         return 0
     _check_role(request)
     deviations = read_deviations(request.deviations) if request.deviations else {}
+    baseline = read_report(request.baseline) if request.baseline else None
     today = date.today()
     tell = _teller(quiet=request.quiet)
     report = _report(request, cases, lambda result: tell(excused(result, deviations, today)))
@@ -223,7 +262,20 @@ def _conform(request: _Request) -> int:
     for form, path in request.outputs.items():
         import_module("m43tools.conformance.report").write_report(report, form, path)
     _tell_totals(report, request.seed)
-    return 130 if report.interrupted else exit_code((one.verdict for one in results), lost=report.lost)
+    if report.interrupted:
+        return 130
+    if baseline is None:
+        return exit_code((one.verdict for one in results), lost=report.lost)
+    return _exit_beside(baseline, report)
+
+
+def _exit_beside(baseline: Report, report: Report) -> int:
+    """Tell what differs from the baseline; what came as it did there decides nothing."""
+    for line in told(diff_reports(baseline, report)):
+        click.echo(line)
+    before = {one.case.id: one.verdict for one in baseline.results}
+    turned = [one.verdict for one in report.results if before.get(one.case.id) is not one.verdict]
+    return exit_code(turned or [Verdict.PASS], lost=report.lost and not baseline.lost)
 
 
 def _check_role(request: _Request) -> None:
@@ -241,7 +293,7 @@ def _report(request: _Request, cases: Sequence[Case], tell: Callable[[CaseResult
     if request.body_url is not None:
         return run_live(body_bench_of(request.body_url, request.catalogue), cases, request.options, tell)
     if request.url is not None:
-        return run_live(bench_of(request.url, request.catalogue), cases, request.options, tell)
+        return run_live(bench_of(request.url, request.catalogue), cases, request.options, tell, _noter())
     assert request.capture is not None
     recording = recording_of(request.capture)
     sha256 = hashlib.sha256(request.capture.read_bytes()).hexdigest() if request.capture.is_file() else ""
@@ -332,6 +384,13 @@ def _teller(*, quiet: bool) -> Callable[[CaseResult], None]:
     return tell
 
 
+def _noter() -> Callable[[str], None]:
+    """Return what shows how far a long run is, on a terminal only, in a line that the next one overwrites."""
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: click.echo(f"{text:<60}\r", err=True, nl=False)
+
+
 def _tell_totals(report: Report, seed: int) -> None:
     told = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items() if count)
     click.echo(f"{len(report.results)} cases: {told}; seed {seed}")
@@ -387,9 +446,15 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Only these mutants and faults.")
 @click.option("--quick", is_flag=True, help="Run on a broken lens only the cases that are written for it.")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Share the work among N processes (default: all cores)."
+)
 @click.pass_context
-def selftest(ctx: click.Context, only: tuple[str, ...], *, quick: bool) -> None:
+def selftest(ctx: click.Context, only: tuple[str, ...], jobs: int | None, *, quick: bool) -> None:
     r"""Run every case against the good simulated lenses or bodies, and those with one defect each.
+
+    The good lenses must pass; each broken lens must turn the cases red that are written for it, and not many others;
+    each case must be red for one.
 
     \b
     Examples:
@@ -403,13 +468,15 @@ def selftest(ctx: click.Context, only: tuple[str, ...], *, quick: bool) -> None:
     from m43tools.conformance.selftest import kill_matrix, matrix_text
 
     began = time.monotonic()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def tell(name: str) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True)
 
     matrices = []
     if not only or not set(only) <= set(BODY_MUTANTS):
-        matrices.append(kill_matrix(only, tell, quick=quick))
+        lenses = [name for name in only if name not in BODY_MUTANTS]
+        matrices.append(kill_matrix(lenses, tell, quick=quick, jobs=jobs or cores))
     if not only or set(only) & set(BODY_MUTANTS):
         matrices.append(body_kill_matrix(only, tell, quick=quick))
     for matrix in matrices:

@@ -87,12 +87,19 @@ def _schema(root: Path) -> dict[Path, bytes]:
     return {root / "specs" / "schema" / SCHEMA_FILE: schema_text().encode()}
 
 
+def _reports(root: Path) -> dict[Path, bytes]:
+    from m43tools.conformance.golden import FOLDER, golden_reports
+
+    return {root / FOLDER / name: text.encode() for name, text in golden_reports().items()}
+
+
 TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
     "spec": _spec_pages,
     "picture": _picture,
     "diagrams": _diagrams,
     "captures": _captures,
     "schema": _schema,
+    "reports": _reports,
 }
 """What can be exported: name -> function from the root of the repository to the files and what they should hold."""
 
@@ -122,6 +129,7 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     diagrams the timing diagrams of each shape, specs/pictures/timing-*.svg
     captures the synthetic captures, each by the command in its capture.toml, and the table in captures/README.md
     schema   the JSON Schema of the reports of m43 conform, specs/schema/
+    reports  the reports of m43 conform on the simulated lenses, specs/reports/; takes a minute
 
     \b
     Examples:

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 THIN_MARGIN_PERCENT = 5.0
-"""A value that keeps its limit by less than this share of it makes a WARN."""
+"""A value that keeps its limit by no more than this share of it makes a WARN."""
 
 
 class Spanned(Protocol):
@@ -229,7 +229,7 @@ def verdict_of(finding: Finding, *, strict: bool) -> Verdict:
 
 def _thin(finding: Finding) -> bool:
     margins = [one.margin_percent for one in finding.measurements if one.margin_percent is not None]
-    return any(0 <= margin < THIN_MARGIN_PERCENT for margin in margins)
+    return any(0 <= margin <= THIN_MARGIN_PERCENT for margin in margins)
 
 
 _WINDOW_NS = 200_000
@@ -237,7 +237,7 @@ _WINDOW_NS = 200_000
 
 
 def case_result(info: CaseInfo, finding: Finding, trace: Trace | None, *, strict: bool) -> CaseResult:
-    """Return what came of a case."""
+    """Return what came of a case; without a trace there is no exchange in it."""
     verdict = verdict_of(finding, strict=strict)
     exchange = None
     if finding.moment is not None and trace is not None:
