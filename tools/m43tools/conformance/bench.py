@@ -46,6 +46,7 @@ class Bench(ABC):
     the same programs (`m43tools.conformance.probes`) by the same interpreter.
 
     Attributes:
+        role: whom it judges, ``"lens"`` or ``"body"``.
         name: how the user named it.
         firmware: version of the bridge; empty where there is none.
         hands: which of `HANDS` it has.
@@ -54,6 +55,7 @@ class Bench(ABC):
         error: why it is gone; empty while it is there.
     """
 
+    role: str = "lens"
     name: str
     firmware: str = ""
     hands: frozenset[str] = frozenset()
