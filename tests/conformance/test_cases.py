@@ -35,8 +35,8 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "captures"
 OLYMPUS = PROFILES["olympus-14-42"]
 
-AVALANCHE = 8
-"""How many cases may FAIL for one fault."""
+AVALANCHE = 3
+"""How many cases may FAIL for one fault beside those written for it."""
 
 
 def test_every_clause_has_a_case_or_a_reason() -> None:
@@ -99,10 +99,12 @@ def test_no_report_is_kept_of_a_lens_that_is_gone() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_makes_no_avalanche(name: str) -> None:
+    """The stimuli here show every fault; ``m43 conform selftest`` runs them all, and has a bound for mutants, too."""
     wanted = [case for case in CASES.values() if case.stimulus.name in ("tour", "blind", "patterns", "focus sweep")]
-    report = run_live(SimBench(OLYMPUS, faults_named([name])), wanted, Options())
-    failed = [one.case.id for one in report.results if one.verdict is Verdict.FAIL]
-    assert 1 <= len(failed) <= AVALANCHE or name == "aperture_stuck", failed
+    report = run_live(SimBench(OLYMPUS, faults_named([name])), wanted, Options(brief=True))
+    failed = {one.case.id for one in report.results if one.verdict is Verdict.FAIL}
+    assert failed & set(FAULT_CASES[name]) or name == "aperture_stuck"  # its case sets apertures in another stimulus
+    assert len(failed - set(FAULT_CASES[name])) <= AVALANCHE
     assert not any(one.verdict is Verdict.ERROR for one in report.results)
 
 

@@ -27,12 +27,12 @@ _SILENT = {Cause.NO_ANSWER, Cause.BROKE_OFF, Cause.NO_COMMAND, Cause.COMMAND_SIZ
 def announces_too_much(transaction: TransactionSeen) -> bool:
     """Tell whether a block of the lens broke off at its own sum: its length word announces more than follows.
 
-    It announces a byte too many, or has another high byte than it should.
+    It announces a byte too many, has another high byte than it should, or has its bytes the other way round.
     """
     data, length = transaction.data, transaction.length
     if transaction.shape is not Shape.READ or length is None or transaction.complete:
         return False
-    return len(data) > 0 and len(data) in (length - 1, length & 0xFF) and wire_sum(data[:-1]) == data[-1]
+    return len(data) > 0 and len(data) in (length - 1, length & 0xFF, length >> 8) and wire_sum(data[:-1]) == data[-1]
 
 
 def announces_too_little(trace: Trace, transaction: TransactionSeen) -> bool:
