@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +20,12 @@ from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
-from m43tools.output import open_output, progress_on_stderr, whole_lines
+from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
+from m43tools.render.binary import BINARY_FORMATS, Rendering
 from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
 from m43tools.render.records import EVENT_NAMES, event_name
-from m43tools.sources import AUTO, DECODING, READING, CaptureOptions, open_source
+from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, TIME
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from m43drivers.bulk.decoder import Found
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
+    from m43tools.many import Work
     from m43tools.output import Progress
 
 __all__ = ["sniff"]
@@ -124,10 +128,19 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--layer", type=click.Choice(list(LAYERS)), default="messages", show_default=True, help="What to show.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "jsonl", "csv"]), default="text", show_default=True, help="How."
+    "--format",
+    "form",
+    type=click.Choice(["text", "jsonl", "csv", *BINARY_FORMATS]),
+    default="text",
+    show_default=True,
+    help="How.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there; the file appears only whole."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Write there; a file appears only whole. Of many captures, DIR gets a file each.",
 )
 @click.option(
     "--from", "from_ns", callback=TIME, metavar="TIME", help="Show what begins at or after this time (0.5, 500ms)."
@@ -146,6 +159,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 )
 @click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
 @click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores)."
+)
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
@@ -157,6 +173,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used when there, SLEEP, FOCUS and SHUTTER add their
     events.
 
+    Many captures are decoded side by side. Their output stands in the order in which they were named, each row with its
+    capture (text: under a heading); or, if -o names a folder, or something new without a suffix, each has a file in it.
+    The Saleae binary files of one folder are one capture. The exit code is the worst of them.
+
     \b
     Examples:
       m43 sniff power-up.sr
@@ -167,8 +187,23 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
+      m43 sniff captures/*/capture.sr --format parquet -o tables
+      m43 sniff power-up.sr --format pcapng | wireshark -X lua_script:tools/wireshark/m43.lua -k -i -
+      sigrok-cli -d fx2lafw --config samplerate=24m --continuous -O binary | m43 sniff - --rate 24MHz --pins CLK=D0,...
     """
-    ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
+    jobs = options.pop("jobs")
+    request = _Request(catalogue=combined(ctx.obj or ()), **options)
+    _refuse_nonsense(request)
+    if len(request.captures) > 1:
+        from m43tools.many import captures_in
+
+        if STDIN in request.captures:
+            raise click.UsageError("what comes in on standard input goes alone; name - and nothing else")
+        groups = captures_in(request.captures)
+        if len(groups) > 1:
+            ctx.exit(_sniff_many(request, groups, partial(_sniff_one, tuple(ctx.obj or ()), options), jobs))
+    with progress_on_stderr(READING, DECODING) as progress:
+        ctx.exit(_sniff(request, progress))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,26 +229,54 @@ class _Request:
         return _Choice(self.layer, self.from_ns, self.to_ns, self.only)
 
 
-def _sniff(request: _Request) -> int:
-    _refuse_nonsense(request)
+def _sniff_many(request: _Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
+    from m43tools.many import decode_many, folder_asked_for, targets_in
+
+    binary = BINARY_FORMATS.get(request.form)
+    output, targets = request.output, None
+    if output is not None and folder_asked_for(output, always=binary is not None):
+        suffix = binary.suffix if binary else f".{'txt' if request.form == 'text' else request.form}"
+        targets = targets_in(output, groups, suffix)
+    elif binary is not None:
+        raise click.UsageError(f"--format {request.form} makes a file of each capture; name a folder with -o DIR")
+    return decode_many(work, groups, form=request.form, output=output, targets=targets, jobs=jobs)
+
+
+def _sniff_one(
+    catalogues: tuple[str, ...],
+    options: dict[str, Any],
+    captures: tuple[Path, ...],
+    output: Path,
+    progress: Progress,
+) -> int:
+    """Decode one of many captures, in a process of its own."""
+    changed = {**options, "captures": captures, "output": output}
+    return _sniff(_Request(catalogue=combined(catalogues), **changed), progress)
+
+
+def _sniff(request: _Request, progress: Progress) -> int:
+    options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
+    source = open_source(request.captures, options, request.catalogue, progress)
+    if request.layer == "bytes" and not source.has_bytes:
+        raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
     summary = Summary(detailed=request.summary)
-    with progress_on_stderr(READING, DECODING) as progress:
-        options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
-        source = open_source(request.captures, options, request.catalogue, progress)
-        if request.layer == "bytes" and not source.has_bytes:
-            raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
-        found = source.found()
-        first = next(found)
+    found = source.found()
+    found = chain([next(found)], found)
+    if request.form in BINARY_FORMATS:
+        _write_binary(request, summary, found)
+    else:
         with open_output(request.output) as stream:
-            _write(request, summary, chain([first], found), stream, progress)
+            _write(request, summary, found, stream, progress)
     if not summary.messages:
         click.echo(f"m43: {source.none_found}", err=True)
     return EXIT_FINDINGS if summary.findings else 0
 
 
 def _refuse_nonsense(request: _Request) -> None:
-    if request.summary and request.form == "csv":
-        raise click.UsageError("--summary has no csv form; use --format text or jsonl")
+    if request.summary and request.form not in ("text", "jsonl"):
+        raise click.UsageError(f"--summary has no {request.form} form; use --format text or jsonl")
+    if request.form in BINARY_FORMATS:
+        _refuse_binary_nonsense(request)
     if request.from_ns is not None and request.to_ns is not None and request.to_ns <= request.from_ns:
         raise click.UsageError("--to must lie behind --from")
     if request.only and request.layer != "messages":
@@ -227,6 +290,14 @@ def _refuse_nonsense(request: _Request) -> None:
         raise click.UsageError(f"--only: nothing is called {name}; {hint}")
     if request.output is not None and any(_same_file(request.output, capture) for capture in request.captures):
         raise click.UsageError(f"{request.output} is the capture itself; choose another output")
+
+
+def _refuse_binary_nonsense(request: _Request) -> None:
+    layers = BINARY_FORMATS[request.form].layers
+    if request.layer not in layers:
+        raise click.UsageError(f"--format {request.form} shows {' or '.join(layers)}; use --layer {layers[-1]}")
+    if request.output is None and sys.stdout.isatty():
+        raise click.UsageError(f"--format {request.form} is not for a terminal; use -o FILE, or a pipe")
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -265,6 +336,27 @@ def _take(request: _Request, summary: Summary, portion: Found, writer: Writer | 
             summary.add(event)
             if writer is not None and choice.shows(event):
                 writer.write(event)
+
+
+def _write_binary(request: _Request, summary: Summary, found: Iterable[Found]) -> None:
+    how = Rendering(layer=request.layer, catalogue=request.catalogue, capture=str(request.captures[0]))
+    choice = request.choice
+    with open_binary_output(request.output) as stream:
+        writer = BINARY_FORMATS[request.form].open(stream, how)
+        for portion in found:
+            _take(request, summary, portion, None)
+            for event in filter(choice.in_time, _events_of(portion, request.catalogue)):
+                if choice.shows(event):
+                    writer.write(event)
+            if request.output is None:
+                stream.flush()
+        writer.close()
+
+
+def _events_of(portion: Found, catalogue: Catalogue) -> Iterable[Event]:
+    if isinstance(portion, Stretch):
+        return portion.events(catalogue)
+    return () if isinstance(portion, End) else portion
 
 
 def _writer(request: _Request, stream: TextIO) -> Writer:
