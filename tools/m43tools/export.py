@@ -64,7 +64,7 @@ def _picture(root: Path) -> dict[Path, bytes]:
     for event in observe(capture, lines_by_name(capture), PUBLIC):
         if isinstance(event, LAYERS["messages"]):
             writer.write(event)
-    writer.write_legend()
+    writer.finish()
     target = root / "specs" / "pictures" / "sniff.svg"
     fresh = svg_of(stream.getvalue(), f"m43 sniff {PICTURED}")
     held = target.read_text(encoding="utf-8") if target.exists() else ""

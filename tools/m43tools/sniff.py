@@ -24,10 +24,7 @@ from m43tools.output import open_binary_output, open_output, progress_on_stderr,
 from m43tools.render.binary import BINARY_FORMATS, Rendering
 from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
-from m43tools.render.glyphs import glyphs_for
 from m43tools.render.records import EVENT_NAMES, event_name
-from m43tools.render.summary import summary_json, summary_text
-from m43tools.render.text import TextWriter
 from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, TIME
@@ -318,11 +315,10 @@ def _write(request: _Request, summary: Summary, found: Iterable[Found], stream: 
             _take(request, summary, portion, writer)
             if not to_file:
                 stream.flush()
-    if isinstance(writer, TextWriter):
-        writer.write_legend()
-    if writer is None:
-        write = summary_json if request.form == "jsonl" else summary_text
-        write(summary, stream)
+    if writer is not None:
+        writer.finish()
+    else:
+        _write_summary(request, summary, stream)
 
 
 def _take(request: _Request, summary: Summary, portion: Found, writer: Writer | None) -> None:
@@ -368,6 +364,9 @@ def _writer(request: _Request, stream: TextIO) -> Writer:
         return JsonWriter(stream, request.layer, request.catalogue)
     if request.form == "csv":
         return CsvWriter(stream, request.layer, request.catalogue)
+    from m43tools.render.glyphs import glyphs_for  # As the summary's, text's modules are not needed for other forms.
+    from m43tools.render.text import TextWriter
+
     width = shutil.get_terminal_size().columns if stream.isatty() else None
     return TextWriter(
         stream,
@@ -382,3 +381,10 @@ def _writer(request: _Request, stream: TextIO) -> Writer:
 
 def _colour(stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ
+
+
+def _write_summary(request: _Request, summary: Summary, stream: TextIO) -> None:
+    from m43tools.render.summary import summary_json, summary_text
+
+    write = summary_json if request.form == "jsonl" else summary_text
+    write(summary, stream)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m43drivers.bulk.bare import BareDecoder
 from m43drivers.bulk.decoder import AckedDecoder
 from m43drivers.capture.times import nearest, ticks_to_ns
 from m43proto.pins import Line
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from m43drivers.bulk.decoder import Found
+    from m43drivers.bulk.decoder import Decoder, Found
     from m43drivers.capture.stream import Block, CaptureStream
     from m43proto.catalogue import Catalogue
 
@@ -43,14 +42,21 @@ def observe_stream(stream: CaptureStream, mapping: Mapping[Line, int], catalogue
         CaptureError: the file breaks the format.
     """
     tick_ns = max(stream.tick_ns, Fraction(1))
-    kind = AckedDecoder if Line.BODY_ACK in mapping else BareDecoder
-    decoder = kind(tuple(mapping), catalogue, tick_ns)
+    decoder = _decoder(tuple(mapping), catalogue, tick_ns)
     words = _Words(mapping)
     end_ns = 0
     for block in _whole_ns(stream, channels_mask(mapping)):
         yield from decoder.take(block.ticks, words.of(block.states))
         end_ns = nearest(block.end * tick_ns)
     yield from decoder.finish(end_ns)
+
+
+def _decoder(lines: tuple[Line, ...], catalogue: Catalogue, tick_ns: Fraction) -> Decoder:
+    if Line.BODY_ACK in lines:
+        return AckedDecoder(lines, catalogue, tick_ns)
+    from m43drivers.bulk.bare import BareDecoder  # Seldom needed.
+
+    return BareDecoder(lines, catalogue, tick_ns)
 
 
 class _Words:

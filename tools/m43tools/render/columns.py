@@ -33,6 +33,9 @@ class Writer(Protocol):
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
 
+    def finish(self) -> None:
+        """Write what stands below everything, if anything does."""
+
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -51,6 +54,9 @@ class JsonWriter:
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
         self._stream.write(self.rows(shown))
+
+    def finish(self) -> None:
+        """Write nothing: there are only rows."""
 
     def rows(self, shown: Shown) -> str:
         """Return the lines of what is shown of a stretch."""
@@ -102,6 +108,9 @@ class CsvWriter:
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
         self._stream.write(self.rows(shown))
+
+    def finish(self) -> None:
+        """Write nothing: there are only rows."""
 
     def rows(self, shown: Shown) -> str:
         """Return the rows of what is shown of a stretch."""
