@@ -7,6 +7,7 @@ import json
 import re
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,12 +25,15 @@ from m43tools.conformance.golden import FOLDER, golden_words
 from m43tools.conformance.judging import Breach, Case, Finding, case_result, verdict_of
 from m43tools.conformance.model import Sanity, measured, to_json
 from m43tools.conformance.mutants import MUTANTS, bench_with
-from m43tools.conformance.operations import MS, Transact
+from m43tools.conformance.operations import MS, SECOND, Transact
 from m43tools.conformance.report.reading import read_report
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.selftest import FAULT_CASES, kill_matrix
-from m43tools.conformance.stimuli import STIMULI, Known
+from m43tools.conformance.stimuli import STIMULI, Known, Soak
 from m43tools.conformance.verdicts import Verdict, exit_code, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "captures"
@@ -70,7 +74,8 @@ def test_every_fault_and_mutant_has_its_cases() -> None:
     assert len(MUTANTS) >= 40
     meant = {case for mutant in MUTANTS.values() for case in mutant.meant}
     meant |= {case for cases in FAULT_CASES.values() for case in cases}
-    assert meant == set(CASES), set(CASES) ^ meant
+    judging = {name for name, case in CASES.items() if not case.measures}
+    assert meant == judging, judging ^ meant
 
 
 @pytest.mark.parametrize("name", [*FAULTS, *MUTANTS])
@@ -86,7 +91,9 @@ def test_a_good_lens_passes_without_a_warning(name: str) -> None:
     """The report is kept in the repository; ``m43 export --check``, which a test runs, does the run again."""
     report = read_report(ROOT / FOLDER / f"{name}.json")
     found = {one.case.id: (one.verdict, one.message) for one in report.results}
-    good = (Verdict.PASS, Verdict.NOT_APPLICABLE)
+    measured_only = {case for case, what in found.items() if what[0] is Verdict.INFO}
+    assert measured_only == {name for name, case in CASES.items() if case.measures}
+    good = (Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.INFO)
     assert {case: what for case, what in found.items() if what[0] not in good} == {}
     assert not report.lost
     assert set(found) == set(CASES)
@@ -143,6 +150,51 @@ def test_a_thin_margin_is_a_warning(wake_ms: int, verdict: Verdict) -> None:
     assert numbers.high == 40 * MS
     assert numbers.margin_percent == pytest.approx((40 - wake_ms) / 40 * 100, abs=0.1)
     assert bool(told.breached) is (wake_ms > 40)
+
+
+def test_a_case_that_only_measures_tells_numbers_without_a_limit() -> None:
+    """The simulated delays are known exactly, so the numbers are: an acknowledge 12 us late, Initialise in 1.5 s."""
+    slow = SimBench(OLYMPUS.replace(initialise_ns=1_500 * MS), timing=replaced(LensTiming(), ack_ns=12_000))
+    chosen = selected(["MEA-*"])
+    found = {one.case.id: one for one in run_live(slow, chosen, Options(soak=Soak(SECOND), brief=True)).results}
+    assert {one.verdict for one in found.values()} == {Verdict.INFO}
+    for one in found.values():
+        (numbers,) = one.measurements
+        assert (numbers.low, numbers.high, numbers.margin_percent) == (None, None, None)
+        assert numbers.minimum <= numbers.median <= numbers.p99 <= numbers.maximum
+    assert found["MEA-001"].measurements[0].median == 12_000
+    assert found["MEA-004"].measurements[0].median == pytest.approx(1_500 * MS, rel=0.001)
+    assert found["MEA-003"].measurements[0].count >= 30
+
+
+@pytest.mark.parametrize(
+    ("verdict", "case", "bench", "options"),
+    [
+        (Verdict.PASS, "FRM-001", lambda: SimBench(OLYMPUS), Options()),
+        (Verdict.FAIL, "FRM-001", lambda: SimBench(OLYMPUS, faults_named(["wrong_command_sum"])), Options()),
+        (Verdict.WARN, "LNK-009", lambda: bench_with(MUTANTS["acknowledge_short"], PUBLIC), Options()),
+        (Verdict.INFO, "MEA-001", lambda: SimBench(OLYMPUS), Options()),
+        (Verdict.NOT_APPLICABLE, "RNG-003", lambda: SimBench(PROFILES["panasonic-20"]), Options()),
+        (Verdict.INCONCLUSIVE, "LNK-006", lambda: SimBench(OLYMPUS, faults_named(["lens_ack_stuck_low@1"])), Options()),
+    ],
+)
+def test_a_simulated_lens_for_each_verdict(
+    verdict: Verdict, case: str, bench: Callable[[], SimBench], options: Options
+) -> None:
+    """ERROR is no verdict on a lens: a judgement that fails by itself makes it, in the next test."""
+    (told,) = run_live(bench(), selected([case]), dataclasses.replace(options, brief=True)).results
+    assert told.verdict is verdict, told.message
+
+
+def test_a_judgement_that_fails_by_itself_is_an_error() -> None:
+    def fails(trace: object, context: object) -> Finding:
+        raise ZeroDivisionError("no lens did this")
+
+    broken = dataclasses.replace(CASES["FRM-001"], judge=fails)
+    (told,) = run_live(SimBench(OLYMPUS), [broken], Options(brief=True)).results
+    assert told.verdict is Verdict.ERROR
+    assert told.message == "the judgement failed: ZeroDivisionError: no lens did this"
+    assert exit_code([told.verdict]) == 3
 
 
 def test_a_default_run_drives_nothing_into_its_near_stop() -> None:

@@ -117,6 +117,7 @@ class Case:
         needs: which hands of the bench it needs, of `m43tools.conformance.bench.HANDS`.
         passive: whether a capture without a bench can tell.
         role: whom it judges, ``"lens"`` or ``"body"``.
+        measures: whether it only measures: it has no limit, comes to INFO, and cannot turn red.
     """
 
     id: str
@@ -130,6 +131,7 @@ class Case:
     needs: frozenset[str] = frozenset()
     passive: bool = True
     role: str = "lens"
+    measures: bool = False
 
     @property
     def chapter(self) -> str:

@@ -78,7 +78,7 @@ class Matrix:
         red: for each broken lens, the cases that turned red, with their verdicts.
         meant: for each broken lens, the cases that are written for it.
         everything: whether all broken lenses were run, so that every case must be red for one.
-        cases: the cases that must be.
+        cases: the cases that must be; one that only measures cannot.
         what: what was run, in the plural.
     """
 
@@ -86,7 +86,7 @@ class Matrix:
     red: dict[str, dict[str, Verdict]]
     meant: dict[str, tuple[str, ...]]
     everything: bool
-    cases: tuple[str, ...] = tuple(CASES)
+    cases: tuple[str, ...] = tuple(name for name, case in CASES.items() if not case.measures)
     what: str = "lenses"
 
     @property
