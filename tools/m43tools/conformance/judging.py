@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.model import CaseInfo, CaseResult, Measurement, measured
@@ -97,7 +97,7 @@ class Context:
         stimulus: the name of the stimulus that made the trace; empty for a capture.
     """
 
-    statement: Mapping[str, object]
+    statement: Mapping[str, Any]
     stimulus: str = ""
 
 
@@ -117,6 +117,7 @@ class Case:
         needs: which hands of the bench it needs, of `m43tools.conformance.bench.HANDS`.
         passive: whether a capture without a bench can tell.
         role: whom it judges, ``"lens"`` or ``"body"``.
+        compares: keys of the capability statement that it holds the lens to, as ``table.key``; it has no place without.
         measures: whether it only measures: it has no limit, comes to INFO, and cannot turn red.
     """
 
@@ -131,6 +132,7 @@ class Case:
     needs: frozenset[str] = frozenset()
     passive: bool = True
     role: str = "lens"
+    compares: tuple[str, ...] = ()
     measures: bool = False
 
     @property

@@ -545,6 +545,8 @@ def _stb(index: int, *values: int) -> dict[str, Any]:
 
 
 _BITS = {"takes_whole_bytes": False}
+_PRIME = bytes.fromhex("02000510")
+"""Maker, model and sub-model of the Lumix G 20mm F1.7, which does not zoom (EXIFTOOL)."""
 
 # fmt: off
 _ROWS = (
@@ -622,6 +624,10 @@ _ROWS = (
     Mutant("nobodys_model", "The model is 98.", ("IDN-008",), glass=_answer("c1f9", _at(2, 0x98))),
     Mutant("odd_bytes", "The bytes behind the sub-model are 01 02.", ("IDN-009",), glass=_answer("c1f9", _at(4, 1, 2))),
     Mutant("other_firmware", "The firmware is another than declared.", ("IDN-010",), profile={"firmware": "1.007"}),
+    Mutant("narrow_range", "The iris stops two Av steps before the end that is declared.", ("IDN-011",), profile={"smallest_av": BASE.smallest_av - 512}),
+    Mutant("prime", "The identity is that of a lens that does not zoom.", ("IDN-012",), glass=_answer("c1f9", _at(0, *_PRIME))),
+    Mutant("no_stabiliser", "There is no stabiliser where one is declared.", ("IDN-013",), profile={"stabilisation": None}),
+    Mutant("long_lens_data", "ReadLensData has a byte more than declared.", ("IDN-014",), glass=_answer("c3f0", lambda glass, block: block + b"\0")),
     Mutant("long_capability", "LinkCapability has five bytes.", ("CAP-001",), glass=_answer("c0f6", lambda glass, block: block + b"\0")),
     Mutant("other_capability", "LinkCapability is another.", ("CAP-002",), profile={"link_capability": bytes.fromhex("0a10c40a")}),
     Mutant("changing_capability", "LinkCapability changes.", ("CAP-003",), glass=_answer("c0f6", _counted)),

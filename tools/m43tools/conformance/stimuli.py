@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from m43proto.schema import Message
     from m43proto.session import Dialect
 
-__all__ = ["INTERVIEW", "REVIVAL", "SANITY", "STIMULI", "Known", "Soak", "Stimulus", "start_up"]
+__all__ = ["DESCRIPTION", "INTERVIEW", "REVIVAL", "SANITY", "STIMULI", "Known", "Soak", "Stimulus", "start_up"]
 
 FAR = 0x7FFF
 """The target with which a body program scans to the far end (BELL@0b15280)."""
@@ -541,6 +541,9 @@ STIMULI: dict[str, Stimulus] = {name: Stimulus(name, doc, operations) for name, 
     stimulus.name: stimulus for stimulus in map(_polling, (30, 60, 120))
 }
 """Every stimulus by its name."""
+
+DESCRIPTION = tuple(STIMULI[name] for name in ("tour", "aperture ends", "lens data", "stabilisation"))
+"""The stimuli in which a lens tells what its capability statement says; the last one is made of placeholders."""
 
 INTERVIEW = STIMULI["tour"]
 """The stimulus that comes first: what a lens tells in it, the others build on."""
