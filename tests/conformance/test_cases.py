@@ -22,14 +22,15 @@ from m43tools.conformance.cases import ALL_CASES, CASES, cases_of, info_of, regi
 from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.deviations import DeviationError, excused, read_deviations
 from m43tools.conformance.golden import FOLDER, golden_words
-from m43tools.conformance.judging import Breach, Case, Finding, case_result, verdict_of
+from m43tools.conformance.judging import Breach, Case, Finding, Way, case_result, one_way, verdict_of
 from m43tools.conformance.model import Sanity, measured, to_json
-from m43tools.conformance.mutants import MUTANTS, bench_with
+from m43tools.conformance.mutants import MUTANTS, BentPins, Mutant, bench_with
 from m43tools.conformance.operations import MS, SECOND, Transact
 from m43tools.conformance.report.reading import read_report
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.selftest import FAULT_CASES, kill_matrix
 from m43tools.conformance.stimuli import STIMULI, Known, Soak
+from m43tools.conformance.timings import Span
 from m43tools.conformance.verdicts import Verdict, exit_code, worst
 
 if TYPE_CHECKING:
@@ -208,6 +209,48 @@ def test_a_default_run_drives_nothing_into_its_near_stop() -> None:
 
     risky = {case.id for case in CASES.values() if case.risky}
     assert {case.id for case in CASES.values() if lowest(case) < 0} == risky == {"DRV-011"}
+
+
+# where more than one behaviour is allowed
+
+UNKNOWN = ("c1ee", "a0ee", "b0ee", "60ee")
+
+
+@pytest.mark.parametrize(("case", "head"), [*zip(("FRM-018", "FRM-019", "FRM-020", "FRM-021"), UNKNOWN, strict=True)])
+def test_two_legal_lenses_pass_and_a_third_does_not(case: str, head: str) -> None:
+    """One lens keeps the shape of an unknown command, one leaves it unanswered; the last is deaf behind it."""
+
+    def ignores(pins: BentPins, heard: bytes) -> bool:
+        return heard.hex().startswith(head)
+
+    def deafened(pins: BentPins, heard: bytes) -> bool:
+        pins._deaf = pins._deaf or ignores(pins, heard)
+        return pins._deaf
+
+    found = {}
+    for name, pins in (("keeps", {}), ("ignores", {"ignores": ignores}), ("deaf", {"ignores": deafened})):
+        bench = bench_with(Mutant(name, "", (), pins=pins), PUBLIC)
+        (told,) = run_live(bench, [CASES[case]], Options(strict=True, brief=True)).results
+        found[name] = (told.verdict, told.observed)
+    assert found["keeps"][0] is found["ignores"][0] is Verdict.PASS
+    assert found["keeps"][1].startswith("1 unknown commands: 1 keeps its shape; behind it ")
+    assert found["ignores"][1].startswith("1 unknown commands: 1 is not answered; behind it ")
+    assert found["deaf"][0] is Verdict.FAIL
+
+
+def test_a_thing_that_goes_no_way_is_a_breach_and_each_way_says_why() -> None:
+    ways: tuple[Way[Span], ...] = (
+        Way("is short", lambda span: None if span.value_ns < 10 else "not short"),
+        Way("is long", lambda span: None if span.value_ns > 100 else "not long"),
+    )
+    good = one_way([Span(5, 0), Span(500, 1), Span(6, 2)], ways, "C3.3-4", "all is well", what="spans")
+    assert (good.breaches, good.observed) == ((), "3 spans: 2 is short, 1 is long")
+    assert good.expected == "it is short or is long; all is well"
+    bad = one_way([Span(5, 0), Span(50, 1)], ways, "C3.3-4", "all is well", what="spans")
+    assert [breach.text for breach in bad.breaches] == ["not short; not long"]
+    assert bad.observed == "1 of 2 spans: not short; not long"
+    assert verdict_of(bad, strict=True) is Verdict.FAIL
+    assert not one_way([], ways, "C3.3-4", "all is well", what="spans").occasions
 
 
 # passively

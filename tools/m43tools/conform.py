@@ -448,7 +448,7 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
     r"""Write the capability statement of a lens as TOML, from its own answers; its maker edits it.
 
     The lens is interviewed, sent to the ends of its apertures, and asked for its lens data; with --catalogue
-    provisional it is asked for its stabiliser, too. What is edited to false is not tested: its cases are NOT_APPLICABLE.
+    provisional it is asked for its stabiliser, too. What is edited to false is not tested: NOT_APPLICABLE.
 
     \b
     Examples:

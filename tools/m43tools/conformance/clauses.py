@@ -15,7 +15,7 @@ from m43tools.conformance.model import ClauseInfo
 
 __all__ = ["CLAUSES", "SPEC_VERSION", "Clause", "Level", "clause_info"]
 
-SPEC_VERSION = "1"
+SPEC_VERSION = "2"
 """Version of this table; it grows when a clause changes its meaning or its level."""
 
 
@@ -125,7 +125,7 @@ _ROWS = (
     _row("C3.3-1", "3.3.1", MUST, Evidence.CONFIRMED, "BELL", "A transaction of shape set ends with the sum of the command."),
     _row("C3.3-2", "3.3.2", MUST, Evidence.CONFIRMED, "BELL", "A transaction of shape complete ends with one status byte."),
     _row("C3.3-3", "3.3.2", OBSERVED, Evidence.OBSERVED, "BELL, BLOG", "The status byte is 00."),
-    _row("C3.3-4", "3.3", OBSERVED, Evidence.INFERRED, "BELL, BLOG", "A command of a known shape that the lens does not know keeps the shape that its first nibble tells."),
+    _row("C3.3-4", "3.3", OBSERVED, Evidence.INFERRED, "BELL, BLOG, PROJECT", "A command of a known shape that the lens does not know keeps the shape that its first nibble tells; no source shows a real lens meet one, so this project allows that it is left unanswered, too."),
     _row("C3.4-1", "3.4", MUST, Evidence.CONFIRMED, "BELL", "The length word of a block counts its data and its sum, and not itself."),
     _row("C3.4-2", "3.4", MUST, Evidence.INFERRED, "BELL", "The length is a 16-bit word, the low byte first: a block of less than 255 data bytes has a high byte of 00."),
     _row("C3.5-1", "3.5", MUST, Evidence.CONFIRMED, "BELL", "The sum of a block that the lens sends is that of its data alone, modulo 256."),
@@ -139,7 +139,7 @@ _ROWS = (
     _row("C3.7-6", "3.7", MUST, Evidence.INFERRED, "BELL", "The fall of SLEEP ends whatever was going on: switched on again, the lens gives its wake pulse and answers."),
     _row("C3.7-7", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens that was taken off in a transaction and put on again gives its wake pulse and answers."),
     _row("C3.7-8", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind an attention in which the body says nothing."),
-    _row("C3.7-9", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind a drive with a block of another size than known, and does not move."),
+    _row("C3.7-9", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind a drive with a block of another size than known, and does not move; it answers the block with its right sum, or not at all."),
     _row("C3.7-10", "4.8", MUST, Evidence.UNKNOWN, "PROJECT", "What a lens does about a wrong sum from the body.", "The body sends no sum: the lens sends them all, and the body judges. A block whose length word is wrong comes nearest (C3.7-5)."),
     _row("C4.2-1", "4.2", MUST, Evidence.CONFIRMED, "BELL", "A lens wakes each time that it is switched on."),
     _row("C4.3-1", "4.3", MUST, Evidence.CONFIRMED, "BELL@26929bd, BELL@da4f851", "The start-up of eight commands runs through in its order."),
