@@ -25,11 +25,11 @@ from m43tools.conformance.golden import FOLDER, golden_words
 from m43tools.conformance.judging import Breach, Case, Finding, Way, case_result, one_way, verdict_of
 from m43tools.conformance.model import Sanity, measured, to_json
 from m43tools.conformance.mutants import MUTANTS, BentPins, Mutant, bench_with
-from m43tools.conformance.operations import MS, SECOND, Transact
+from m43tools.conformance.operations import MS, SECOND, Settle, Step, Transact
 from m43tools.conformance.report.reading import read_report
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.selftest import FAULT_CASES, kill_matrix
-from m43tools.conformance.stimuli import STIMULI, Known, Soak
+from m43tools.conformance.stimuli import REACH, STIMULI, Known, Soak, State
 from m43tools.conformance.timings import Span
 from m43tools.conformance.verdicts import Verdict, exit_code, worst
 
@@ -209,6 +209,51 @@ def test_a_default_run_drives_nothing_into_its_near_stop() -> None:
 
     risky = {case.id for case in CASES.values() if case.risky}
     assert {case.id for case in CASES.values() if lowest(case) < 0} == risky == {"DRV-011"}
+
+
+# the state that a stimulus starts from
+
+
+def test_each_stimulus_names_the_state_it_starts_from_and_is_brought_there() -> None:
+    assert {stimulus.start for stimulus in STIMULI.values()} == set(State)
+    for stimulus in STIMULI.values():
+        reach = list(REACH[stimulus.start])
+        assert stimulus.operations(Known())[: len(reach)] == reach
+    assert {info_of(case).start for case in CASES.values()} == {str(state) for state in State}
+
+
+@pytest.mark.parametrize(
+    ("bench", "case", "reason"),
+    [
+        (lambda: bench_with(MUTANTS["no_wake_pulse"], PUBLIC), "SES-006", "'powered': PowerUp failed"),
+        (lambda: bench_with(MUTANTS["no_enable"], PUBLIC), "CAP-006", "'init done': Transact b1 88"),
+    ],
+)
+def test_a_state_that_is_not_reached_makes_a_case_inconclusive(
+    bench: Callable[[], SimBench], case: str, reason: str
+) -> None:
+    (told,) = run_live(bench(), [CASES[case]], Options(brief=True)).results
+    assert told.verdict is Verdict.INCONCLUSIVE
+    assert told.observed.startswith(f"the lens did not come to {reason}")
+
+
+def test_a_lens_that_never_rests_does_not_come_to_idle() -> None:
+    """Only the last step of the way fails: the start-up was done."""
+    sweep = STIMULI["focus sweep"]
+    steps = [Step(operation, 0, 1, not isinstance(operation, Settle)) for operation in sweep.operations(Known())]
+    assert sweep.unreached(steps) == "the lens did not come to 'focus idle': Settle failed"
+    started = dataclasses.replace(sweep, start=State.STARTED)
+    assert started.unreached(steps) == ""
+
+
+def test_what_a_start_up_breaks_is_a_fail_once_and_not_in_every_case() -> None:
+    """The tour starts from an unpowered lens: the start-up is what it shows."""
+    chosen = selected(["SES-001", "SES-006", "FRM-01*", "CAP-*"])
+    report = run_live(bench_with(MUTANTS["no_enable"], PUBLIC), chosen, Options(brief=True))
+    found = {one.case.id: one.verdict for one in report.results}
+    assert {one for one, verdict in found.items() if verdict is Verdict.FAIL} == {"SES-001"}
+    assert found["CAP-006"] is found["FRM-011"] is Verdict.INCONCLUSIVE
+    assert exit_code(found.values()) == 1
 
 
 # where more than one behaviour is allowed

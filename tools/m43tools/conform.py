@@ -384,7 +384,7 @@ def _list(cases: Sequence[Case]) -> None:
         info = info_of(case)
         mark = " (risky)" if case.risky else ""
         named = f"{info.id}  {info.role}  {info.title}{mark}"
-        click.echo(f"{named}  [{', '.join(info.clauses)}] {' '.join(info.tags)}".rstrip())
+        click.echo(f"{named}  [{', '.join(info.clauses)}] {' '.join((*info.tags, f'(from: {info.start})'))}")
     counts = Counter(info_of(case).chapter for case in cases)
     click.echo(", ".join(f"{name} {counts[name]}" for name in (*CHAPTERS, *BODY_CHAPTERS) if counts[name]))
     click.echo(f"{len(cases)} of {len(ROLES[cases[0].role])} cases")

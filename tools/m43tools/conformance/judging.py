@@ -154,6 +154,7 @@ class Case:
             self.role,
             self.risky,
             self.stimulus.name,
+            str(self.stimulus.start),
         )
 
 

@@ -97,12 +97,21 @@ _MANNERS: dict[str, _Manners] = {
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What came of a stimulus."""
+    """What came of a stimulus.
+
+    Attributes:
+        trace: its traffic.
+        sanity: how the lens was behind it.
+        duration_ns: how long it took on the bus.
+        lasting: what came of it piece by piece; None where it was judged at once.
+        unreached: why the lens did not come to the state that the stimulus starts from; empty where it did.
+    """
 
     trace: Trace
     sanity: str
     duration_ns: int
     lasting: CaseResult | None = None
+    unreached: str = ""
 
 
 def run_live(
@@ -248,6 +257,9 @@ class _Session:
         if run.trace.gaps_ns:
             finding = nothing(case.title, _lossy(run.trace.gaps_ns))
             return case_result(info_of(case), finding, None, strict=self._options.strict)
+        if run.unreached:
+            result = case_result(info_of(case), nothing(case.title, run.unreached), None, strict=self._options.strict)
+            return dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
         result = run.lasting or judged(case, run.trace, self._context(case), self._options)
         result = dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
         return self._blame(case, result)
@@ -289,6 +301,7 @@ class _Session:
         self._bench.fresh()
         known = self._known or Known(soak=self._options.soak)
         recording = self._bench.run(stimulus.operations(known))
+        unreached = stimulus.unreached(recording.steps)
         lasting = None
         if stimulus.lasts and case is not None:
             recording, lasting = self._last(case, recording, stimulus.more(known))
@@ -298,7 +311,7 @@ class _Session:
         if not after.gaps_ns and not _answers(trace, self.manners.word, recording.end_ns):
             revival = Trace(self._bench.run(self.manners.revival), self._options.catalogue)
             sanity = Sanity.REVIVED if _answers(revival, self.manners.word) else Sanity.LOST
-        return _Run(trace, sanity, recording.end_ns, lasting)
+        return _Run(trace, sanity, recording.end_ns, lasting, unreached)
 
     def _last(self, case: Case, recording: Recording, more: Iterator[list[Operation]]) -> tuple[Recording, CaseResult]:
         """Judge a stimulus piece by piece; return the last piece, and what came of all of them."""
