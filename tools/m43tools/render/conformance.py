@@ -81,7 +81,7 @@ def _played(cited: Callable[[str], str]) -> Rows:
 CONFORMANCE_TABLES: dict[str, Callable[[Callable[[str], str]], Rows]] = {
     "levels": lambda cited: (("level", "meaning"), [(level, level.meaning) for level in Level]),
     "verdicts": lambda cited: (("verdict", "meaning"), [(verdict, verdict.meaning) for verdict in Verdict]),
-    "states": lambda cited: (("state", "meaning"), [(state, state.meaning) for state in State]),
+    "starting states": lambda cited: (("state", "meaning"), [(state, state.meaning) for state in State]),
     "clauses": partial(_clauses, "lens"),
     "body clauses": partial(_clauses, "body"),
     "uncased clauses": lambda cited: (
