@@ -25,7 +25,7 @@ from m43tools.conformance.golden import FOLDER, golden_words
 from m43tools.conformance.judging import Breach, Case, Finding, Way, case_result, one_way, verdict_of
 from m43tools.conformance.model import Sanity, measured, to_json
 from m43tools.conformance.mutants import MUTANTS, BentPins, Mutant, bench_with
-from m43tools.conformance.operations import MS, SECOND, Settle, Step, Transact
+from m43tools.conformance.operations import MS, SECOND, Cut, PowerDown, Settle, Step, Transact
 from m43tools.conformance.report.reading import read_report
 from m43tools.conformance.runner import Options, run_live, run_passive
 from m43tools.conformance.selftest import FAULT_CASES, kill_matrix
@@ -198,17 +198,27 @@ def test_a_judgement_that_fails_by_itself_is_an_error() -> None:
     assert exit_code([told.verdict]) == 3
 
 
-def test_a_default_run_drives_nothing_into_its_near_stop() -> None:
-    """The drives of a risky case go far below where the focus can rest; no other case sends one."""
+GLITCH_NS = 10 * MS
+"""No body is known to leave a lens off for less."""
 
-    def lowest(case: Case) -> int:
-        steps = [one for one in case.stimulus.operations(Known()) if isinstance(one, Transact)]
-        drives = [one for one in steps if one.command[:2] == Drive.spec.opcode and len(one.block) == 9]
-        moves = [Drive.parse(one.command[2:] + one.block) for one in drives]
-        return min((one.focus_target for one in moves if one.focus_operation in ("move", "scan")), default=0)
 
+def harmful(case: Case) -> bool:
+    """Tell whether a case drives far below where the focus can rest, or dips SLEEP."""
+    steps = case.stimulus.operations(Known())
+    commands = [one for one in steps if isinstance(one, Transact)]
+    drives = [one for one in commands if one.command[:2] == Drive.spec.opcode and len(one.block) == 9]
+    moves = [Drive.parse(one.command[2:] + one.block) for one in drives]
+    beyond = any(one.focus_target < 0 for one in moves if one.focus_operation in ("move", "scan"))
+    return beyond or any(one.off_ns < GLITCH_NS for one in steps if isinstance(one, Cut | PowerDown))
+
+
+def test_a_default_run_neither_over_travels_nor_glitches_the_power() -> None:
     risky = {case.id for case in CASES.values() if case.risky}
-    assert {case.id for case in CASES.values() if lowest(case) < 0} == risky == {"DRV-011"}
+    assert {case.id for case in CASES.values() if harmful(case)} == risky == {"DRV-011", "FRM-033"}
+    (told,) = run_live(SimBench(OLYMPUS), [CASES["FRM-033"]], Options(brief=True)).results
+    assert (told.verdict, told.message) == (Verdict.NOT_APPLICABLE, "risky: it runs with --allow-risky only")
+    (told,) = run_live(SimBench(OLYMPUS), [CASES["FRM-033"]], Options(brief=True, allow_risky=True)).results
+    assert told.verdict is Verdict.PASS
 
 
 # the state that a stimulus starts from

@@ -141,6 +141,7 @@ _ROWS = (
     _row("C3.7-8", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind an attention in which the body says nothing."),
     _row("C3.7-9", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind a drive with a block of another size than known, and does not move; it answers the block with its right sum, or not at all."),
     _row("C3.7-10", "4.8", MUST, Evidence.UNKNOWN, "PROJECT", "What a lens does about a wrong sum from the body.", "The body sends no sum: the lens sends them all, and the body judges. A block whose length word is wrong comes nearest (C3.7-5)."),
+    _row("C3.7-11", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens whose SLEEP was low for 1 ms in the middle of a transaction wakes, and carries out the next one."),
     _row("C4.2-1", "4.2", MUST, Evidence.CONFIRMED, "BELL", "A lens wakes each time that it is switched on."),
     _row("C4.3-1", "4.3", MUST, Evidence.CONFIRMED, "BELL@26929bd, BELL@da4f851", "The start-up of eight commands runs through in its order."),
     _row("C4.3-2", "4.3.2", MUST, Evidence.CONFIRMED, "BELL@046255c", "Both forms of the status command are answered."),

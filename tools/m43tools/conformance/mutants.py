@@ -599,7 +599,7 @@ _ROWS = (
     Mutant("drops_unknown", "An unknown command ends with its sum.", ("FRM-018", "FRM-020", "FRM-021"), pins={"drops_unknown": True}),
     Mutant("deaf_after_unknown", "The lens is deaf behind an unknown command.", ("FRM-019",), pins={"deaf_after_unknown": True}),
     Mutant("takes_odd_drives", "A drive with a block of another size moves the focus.", ("FRM-023",), glass={"bend_odd": lambda glass, block, now_ns: glass.focus.drive(300, now_ns)}),
-    Mutant("forgets_power", "The fall of SLEEP resets nothing.", ("FRM-025", "FRM-026", "FRM-027", "FRM-028", "FRM-029", "FRM-030", "FRM-032"), pins={"forgets_power": True}),
+    Mutant("forgets_power", "The fall of SLEEP resets nothing.", ("FRM-025", "FRM-026", "FRM-027", "FRM-028", "FRM-029", "FRM-030", "FRM-032", "FRM-033"), pins={"forgets_power": True}),
     Mutant("wakes_once", "The lens wakes once.", ("FRM-031", "FRM-032"), pins={"no_wake_from": 2}),
     # the session
     Mutant("no_body_capability", "BodyCapability is not answered.", ("SES-001", "SES-009"), pins=_ignores("60f0")),

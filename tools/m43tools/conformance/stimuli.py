@@ -492,6 +492,12 @@ _ROWS: tuple[tuple[str, str, State, Callable[[Known], list[Operation]]], ...] = 
         lambda known: _all(_focus(known.focus(0.9)), Cut(POLL, _READ_NS), *REVIVAL),
     ),
     (
+        "power glitch",
+        "drops SLEEP for 1 ms in the middle of a block that the lens sends, and starts it anew",
+        State.STARTED,
+        lambda known: _all(Cut(POLL, _READ_NS, off_ns=MS), *start_up(), Transact(POLL)),
+    ),
+    (
         "removed",
         "takes the lens off in the middle of a block, and puts it on again",
         State.STARTED,

@@ -263,6 +263,7 @@ CASES = (
     Case("FRM-030", "Switched off while the focus moves, the lens wakes again.", ("C3.7-6",), STIMULI["cut in drive"], _woken_behind(Cut, "C3.7-6"), _P),
     Case("FRM-031", "Taken off within a block and put on again, the lens wakes.", ("C3.7-7",), STIMULI["removed"], _woken_behind(Remove, "C3.7-7"), _P, needs=frozenset({"remove"}), passive=False),
     Case("FRM-032", "The lens wakes each time that it is switched on.", ("C4.2-1",), STIMULI["rewake"], lambda trace, context: _each_wake(trace), ("power",)),
+    Case("FRM-033", "A dip of SLEEP of 1 ms within a block: the lens wakes again.", ("C3.7-11",), STIMULI["power glitch"], _woken_behind(Cut, "C3.7-11"), _P, risky=True, doc="No body is known to switch a lens off and on so fast, and a motor may be on its way: --allow-risky only."),
 )
 # fmt: on
 
