@@ -21,10 +21,11 @@ from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
 from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
-from m43tools.render.binary import BINARY_FORMATS, Rendering
+from m43tools.render.binary import BINARY_FORMATS
 from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
 from m43tools.render.records import EVENT_NAMES, event_name
+from m43tools.render.rendering import Rendering
 from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, TIME
