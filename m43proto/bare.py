@@ -46,6 +46,21 @@ class BareFramer(Framer):
         self._bare: list[WireByte] = []
         self._handlers |= {WireByte: self._take_bare, BitsLost: self._take_bare_bits}
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is open, and no byte waits for its turn to fill."""
+        return super().at_rest and not self._bare
+
+    @property
+    def hunting(self) -> bool:
+        """Whether the next command must show itself by its sum."""
+        return self._hunting
+
+    def rejoin(self, last_ns: int) -> None:
+        """Go on behind whole transactions that were decoded elsewhere, the last of which ended at `last_ns`."""
+        super().rejoin(last_ns)
+        self._hunting = False
+
     def finish(self, cut: Sequence[Burst], end_ns: int) -> list[Event]:
         """End the traffic at `end_ns`; return what was still open."""
         if self._bare and not self._hunting:

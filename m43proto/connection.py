@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from m43proto.catalogue import Catalogue
+    from m43proto.phy import LinkSignal, Resumed
     from m43proto.shapes import Shape
 
 __all__ = ["UNKNOWN", "Connection", "read_message"]
@@ -117,6 +118,48 @@ class Connection:
         """
         for signal in self._decoder.receive(t_ns, levels):
             self._report(self._framer.receive(signal))
+
+    def receive_signal(self, signal: LinkSignal) -> None:
+        """Take what a decoder of levels other than this one's own has found."""
+        self._report(self._framer.receive(signal))
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether an observer has reported all that it took."""
+        return self.turns_at_rest and self.lines_at_rest
+
+    @property
+    def turns_at_rest(self) -> bool:
+        """Whether no transaction is open, and nothing is lost that is still to be reported."""
+        return self._framer.at_rest
+
+    @property
+    def lines_at_rest(self) -> bool:
+        """Whether no clock, byte or burst is open."""
+        return self._decoder.at_rest
+
+    @property
+    def hunting(self) -> bool:
+        """Whether an observer without BODY_ACK still has to recognise a command by its sum."""
+        return isinstance(self._framer, BareFramer) and self._framer.hunting
+
+    @property
+    def resumed(self) -> Resumed:
+        """What another decoder needs to go on from a moment at which this observer is at rest."""
+        return self._decoder.resumed
+
+    def rejoin(self, last: Resumed, last_ns: int | None) -> None:
+        """Go on, as an observer, behind traffic that was decoded elsewhere, up to a moment at which nothing was open.
+
+        That is how a decoder of whole stretches hands over what is irregular: it need not know what to make of it.
+
+        Args:
+            last: what remains of that traffic.
+            last_ns: the end of its last whole transaction, or None if it held none.
+        """
+        self._decoder.rejoin(last)
+        if last_ns is not None:
+            self._framer.rejoin(last_ns)
 
     def receive_end(self, t_ns: int) -> None:
         """Take the end of the traffic at `t_ns`; what was still open is reported."""

@@ -84,6 +84,16 @@ class Framer:
             self._last_ns = signal.end_ns
         return self._events
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is open: no transaction, and nothing lost that is still to be reported."""
+        return self._draft is None and self._lost is None
+
+    def rejoin(self, last_ns: int) -> None:
+        """Go on behind whole transactions that were decoded elsewhere, the last of which ended at `last_ns`."""
+        self._joined = True
+        self._last_ns = last_ns
+
     def finish(self, cut: Sequence[Burst], end_ns: int) -> list[Event]:
         """End the traffic at `end_ns`, with the bursts that the end cut; return what was still open."""
         self._events = []

@@ -7,10 +7,8 @@ read off the names; a lens is marked as stabilised only where its name says so.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 from m43proto.evidence import Evidence
 
@@ -88,6 +86,9 @@ def _lens(row: dict[str, str]) -> Lens:
 @cache
 def lenses() -> tuple[Lens, ...]:
     """Return every lens, in the order of maker, model and sub-model."""
+    import csv  # Most decoding needs no lens by name, and these two take longer to import than all of this package.
+    from importlib import resources
+
     text = resources.files("m43proto").joinpath("lenses.csv").read_text(encoding="utf-8")
     return tuple(_lens(row) for row in csv.DictReader(text.splitlines()))
 

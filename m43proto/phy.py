@@ -21,7 +21,7 @@ from m43proto.pins import LINES, Line, Role
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["BITS_PER_BYTE", "LONGEST_BURST", "REST_NS", "BitsLost", "Burst", "LinkSignal", "PinDecoder", "WireByte"]
+__all__ = ["BITS_PER_BYTE", "LONGEST_BURST", "REST_NS", "BitsLost", "Burst", "LinkSignal", "PinDecoder", "Resumed", "WireByte"]
 
 BITS_PER_BYTE = 8
 
@@ -81,6 +81,23 @@ class Burst:
     begun: bool = True
     ended: bool = True
     answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What remains of traffic at a moment at which nothing is open.
+
+    Attributes:
+        levels: the levels of the lines.
+        rose_ns: when CLK rose last; 0 before it did.
+        aligned: without BODY_ACK, whether a rest of the clock has shown where a byte begins.
+        shutter_ns: when SHUTTER rose, if it was seen to rise and is still high; else None.
+    """
+
+    levels: int
+    rose_ns: int
+    aligned: bool
+    shutter_ns: int | None
 
 
 LinkSignal: TypeAlias = Burst | WireByte | BitsLost | PinEventSeen
@@ -217,6 +234,25 @@ class PinDecoder:
         if changed & (_SLEEP | _FOCUS | _SHUTTER):
             self._frame_lines(t_ns, changed, levels)
         return self._signals
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is open: no burst, no byte, no clock."""
+        if self._levels is None or self._burst is not None or self._bare or not self._levels & _CLK:
+            return False
+        return not (self.in_bursts and self._levels & _BODY_ACK)
+
+    def rejoin(self, last: Resumed) -> None:
+        """Go on behind traffic that was decoded elsewhere, up to a moment at which nothing was open."""
+        self._levels = last.levels
+        self._rose_ns = last.rose_ns
+        self._aligned = last.aligned
+        self._shutter_ns = last.shutter_ns
+
+    @property
+    def resumed(self) -> Resumed:
+        """What another decoder needs to go on from a moment at which nothing is open."""
+        return Resumed(self._levels or 0, self._rose_ns, self._aligned, self._shutter_ns)
 
     def finish(self, t_ns: int) -> list[Burst]:
         """End the traffic at `t_ns`; return the burst that this cuts, if any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from m43drivers.capture.model import CaptureError
 from m43proto.pins import LINES, Line
@@ -10,7 +10,7 @@ from m43proto.pins import LINES, Line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from m43drivers.capture.model import Capture, Channel
+    from m43drivers.capture.model import Channel, Provenance
 
 __all__ = ["NEEDED", "channel_named", "lines_by_name", "lines_by_request", "without_dead_lines"]
 
@@ -20,13 +20,36 @@ NEEDED = (Line.CLK, Line.DATA)
 ACK_LINES = (Line.BODY_ACK, Line.LENS_ACK)
 
 
-def lines_by_name(capture: Capture) -> dict[Line, Channel]:
+class _Named(Protocol):
+    """A channel of any kind."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def aliases(self) -> tuple[str, ...]: ...
+
+
+_C = TypeVar("_C", bound=_Named, covariant=True)
+
+
+class _Recording(Protocol[_C]):
+    """A capture of any kind."""
+
+    @property
+    def channels(self) -> tuple[_C, ...]: ...
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+
+def lines_by_name(capture: _Recording[_C]) -> dict[Line, _C]:
     """Map the channels whose names equal line names, in any case.
 
     Raises:
         CaptureError: CLK or DATA has no channel of that name, or two channels have one name.
     """
-    mapping: dict[Line, Channel] = {}
+    mapping: dict[Line, _C] = {}
     for channel in capture.channels:
         line = _line_named(channel.name)
         if line in mapping:
@@ -37,18 +60,18 @@ def lines_by_name(capture: Capture) -> dict[Line, Channel]:
     return mapping
 
 
-def lines_by_request(capture: Capture, request: Mapping[str, str]) -> dict[Line, Channel]:
+def lines_by_request(capture: _Recording[_C], request: Mapping[str, str]) -> dict[Line, _C]:
     """Map lines to the channels that a user names.
 
     Args:
-        capture: the recording.
+        capture: the recording, whole or as a stream.
         request: line name to channel name (``{"CLK": "D3"}``). Lines that the request leaves out map by name, unless
             their channel is taken.
 
     Raises:
         CaptureError: a line or a channel does not exist, one channel is given twice, or CLK or DATA is missing.
     """
-    mapping: dict[Line, Channel] = {}
+    mapping: dict[Line, _C] = {}
     for line_name, channel_name in request.items():
         line = _line_named(line_name)
         if line is None:
@@ -81,7 +104,7 @@ def without_dead_lines(mapping: Mapping[Line, Channel]) -> tuple[dict[Line, Chan
     return {line: channel for line, channel in mapping.items() if line not in dead}, dead
 
 
-def channel_named(capture: Capture, name: str) -> Channel:
+def channel_named(capture: _Recording[_C], name: str) -> _C:
     """Return the channel of that name or alias, in any case.
 
     Raises:
@@ -96,11 +119,11 @@ def channel_named(capture: Capture, name: str) -> Channel:
     raise CaptureError(capture.provenance.path, f"--pins: no channel is called {name}; channels: {_channels(capture)}")
 
 
-def _own_name(channel: Channel) -> set[str]:
+def _own_name(channel: _Named) -> set[str]:
     return {channel.name.casefold()}
 
 
-def _all_names(channel: Channel) -> set[str]:
+def _all_names(channel: _Named) -> set[str]:
     return {channel.name.casefold(), *(alias.casefold() for alias in channel.aliases)}
 
 
@@ -108,7 +131,7 @@ def _line_named(name: str) -> Line | None:
     return next((line for line in LINES if line.casefold() == name.casefold()), None)
 
 
-def _require_needed(capture: Capture, mapping: Mapping[Line, Channel]) -> None:
+def _require_needed(capture: _Recording[Any], mapping: Mapping[Line, Any]) -> None:
     missing = [line for line in NEEDED if line not in mapping]
     if missing:
         raise CaptureError(
@@ -122,5 +145,5 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _channels(capture: Capture) -> str:
+def _channels(capture: _Recording[Any]) -> str:
     return _names(channel.name for channel in capture.channels) or "none"

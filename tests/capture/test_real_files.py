@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from m43drivers.capture import open_capture
@@ -12,10 +16,14 @@ from m43drivers.capture.times import nearest, period_ns
 from tests.capture.support import dump, edges, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from m43drivers.capture import Channel
 
 SIGROK = "sigrok-dumps"
 EMOUNT = ["BODY_VD_LENS", "VCC", "LENS_CS_BODY", "RXD", "TXD", "BODY_CS_LENS"]
+BIT_NS = Fraction(10**9, 115_200)
 MODES = ["0", "1", "MOSI", "MISO", "CLK", "CS#", "6", "7"]
 PORTS = [f"{port}{bit}" for port in "AB" for bit in range(8)]
 SMALL = {
@@ -95,6 +103,67 @@ def test_the_exports_of_one_real_capture_agree_edge_for_edge(other: str) -> None
     assert abs(binary.end_ns - table.end_ns) < 20
 
 
-@pytest.mark.parametrize("name", ["saleae-logic2-automation/cap2.sal", "other/dsview_protocol.demo.dsl"])
-def test_real_sessions_of_other_programs_tell_how_to_export(name: str) -> None:
-    assert "export it" in refused(dump(name))
+SESSIONS = {
+    "cap1.sal": (50e6, ["Channel 0", "Channel 1"]),
+    "cap2.sal": (100e6, ["Channel 2", "Channel 3"]),
+    "cap3.sal": (100e6, ["Channel 4", "Channel 5"]),
+    "cap4.sal": (20e6, [f"Channel {number}" for number in range(8)]),
+    "large_async_capture.sal": (500e6, ["Channel 0"]),
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_a_real_session_of_logic_2_has_the_known_rate_and_names(name: str) -> None:
+    capture = open_capture(dump(f"saleae-logic2-automation/{name}"))
+    assert (capture.sample_rate_hz, [one.name for one in capture.channels]) == SESSIONS[name]
+    assert capture.provenance.format == "saleae-session"
+
+
+def test_the_session_of_a_real_capture_agrees_with_its_exports_edge_for_edge() -> None:
+    """The session goes on behind the end of the exports, by one edge."""
+    session = open_capture(dump("saleae-logic2-automation/cap1.sal"))
+    export = open_capture(dump("saleae-logic2-automation/cap1/digital_bin"))
+    assert [one.initial for one in session.channels] == [one.initial for one in export.channels]
+    for one, other in zip(session.channels, export.channels, strict=True):
+        assert one.edges_ns[one.edges_ns <= export.end_ns].tolist() == other.edges_ns.tolist()
+        assert one.edges_ns.size - other.edges_ns.size <= 1
+    assert [one.edges_ns.size for one in session.channels] == [925, 927]
+
+
+def uart_bytes(one: Channel, bit_ns: Fraction) -> Iterator[tuple[int, int]]:
+    """Decode 8N1 from edges: the time of each start bit and the byte."""
+    edges = one.edges_ns
+    middles = np.array([nearest((2 * bit + 1) * bit_ns / 2) for bit in range(1, 10)])
+    at = 0
+    while at < edges.size:
+        start = int(edges[at])
+        level_at = np.searchsorted(edges, start + middles, "right").tolist()
+        levels = [(one.initial ^ count) & 1 for count in level_at]
+        yield start, sum(level << bit for bit, level in enumerate(levels[:8]))
+        at = level_at[-1]
+
+
+def test_the_uart_bytes_of_a_real_session_are_those_of_its_maker() -> None:
+    path = dump("saleae-logic2-automation/large_async_capture/2_analyzers.csv.gz")
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["name"] == "Async 1"]
+    assert len(rows) == 28_434
+    truth = [(Decimal(row["start_time"]), int(row["data"], 16)) for row in rows]
+    (line,) = open_capture(dump("saleae-logic2-automation/large_async_capture.sal")).channels
+    found = [(Decimal(start) / 10**9, value) for start, value in uart_bytes(line, BIT_NS)]
+    assert found == truth
+
+
+def test_a_real_session_of_dsview_has_the_known_rate_length_and_names() -> None:
+    capture = open_capture(dump("other/dsview_protocol.demo.dsl"))
+    assert (capture.sample_rate_hz, capture.end_ns) == (25e6, 131_071 * 40)
+    assert [one.name for one in capture.channels][12:] == ["CLK", "CS#", "MOSI", "MISO"]
+    assert capture.provenance.format == "dsview"
+
+
+def test_a_real_session_of_the_logic_sniffer_is_read() -> None:
+    capture = open_capture(dump("other/jawi_uart_8bit_2.ols"))
+    assert (capture.sample_rate_hz, len(capture.channels)) == (1e6, 8)
+    assert edges(capture.channels)[4][0] == 1
+    assert capture.channels[4].edges_ns.tolist() == [10_991_000, 14_979_000]
+    assert (capture.channels[2].edges_ns.size, capture.end_ns) == (38, 18_434_000)

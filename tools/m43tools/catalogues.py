@@ -6,9 +6,7 @@ or, without one, every message class that it declares itself.
 
 from __future__ import annotations
 
-import runpy
 from functools import reduce
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from m43proto.schema import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
 
 __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "combined", "named_catalogue"]
 
@@ -58,6 +57,13 @@ def named_catalogue(name: str) -> Catalogue:
     return _from_package(name)
 
 
+def entry_points(*, group: str) -> Iterable[EntryPoint]:
+    """Return what installed packages announce; looking for it is slow to import, and seldom asked for."""
+    from importlib import metadata
+
+    return metadata.entry_points(group=group)
+
+
 def _from_package(name: str) -> Catalogue:
     installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in installed:
@@ -71,6 +77,8 @@ def _from_package(name: str) -> Catalogue:
 
 
 def _from_file(path: Path) -> Catalogue:
+    import runpy
+
     if not path.is_file():
         raise DeclarationError("no such file")
     try:

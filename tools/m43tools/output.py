@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from m43proto.errors import M43Error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PATIENCE_S", "OutputError", "Progress", "open_output", "progress_on_stderr"]
+__all__ = ["PATIENCE_S", "OutputError", "Progress", "open_output", "progress_on_stderr", "whole_lines"]
 
 
 PATIENCE_S = 1.0
@@ -73,6 +75,31 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def whole_lines() -> Iterator[None]:
+    """Put Ctrl-C off until what is being written is written; a second one does not wait.
+
+    A write that a signal interrupts may end within a line.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def put_off(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, put_off)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 class Progress:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
+from m43drivers.bulk.columns import PIN_EVENTS, Stretch
+from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
-from m43tools.output import open_output, progress_on_stderr
+from m43tools.output import open_output, progress_on_stderr, whole_lines
+from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
 from m43tools.render.glyphs import glyphs_for
 from m43tools.render.records import EVENT_NAMES, event_name
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from typing import TextIO
 
+    from numpy.typing import NDArray
+
+    from m43drivers.bulk.decoder import Found
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
     from m43tools.output import Progress
@@ -59,6 +68,39 @@ class _Choice:
 
     def shows(self, event: Event) -> bool:
         return isinstance(event, LAYERS[self.layer]) and (not self.only or event_name(event) in self.only)
+
+    def part_in_time(self, stretch: Stretch) -> Shown:
+        """Return what of a stretch lies in the time that is asked for."""
+        if self.from_ns is None and self.to_ns is None:
+            return everything(stretch)
+        starts = (stretch.t_ns, stretch.ns(stretch.pins.ticks), stretch.ns(stretch.ticks))
+        return Shown(stretch, *(np.flatnonzero(self._within(t_ns)) for t_ns in starts))
+
+    def _within(self, t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        within = np.ones(len(t_ns), bool)
+        if self.from_ns is not None:
+            within &= t_ns >= math.ceil(self.from_ns)
+        if self.to_ns is not None:
+            within &= t_ns < math.ceil(self.to_ns)
+        return within
+
+    def part_shown(self, shown: Shown, catalogue: Catalogue) -> Shown:
+        """Leave out the messages and events that are not asked for."""
+        if not self.only:
+            return shown
+        opcodes = shown.stretch.opcodes[shown.transactions]
+        named = [opcode for opcode in np.unique(opcodes).tolist() if _name_of(opcode, catalogue) in self.only]
+        kinds = [number for number, event in enumerate(PIN_EVENTS) if event in self.only]
+        return replace(
+            shown,
+            transactions=shown.transactions[np.isin(opcodes, named)],
+            pins=shown.pins[np.isin(shown.stretch.pins.kinds[shown.pins], kinds)],
+        )
+
+
+def _name_of(opcode: int, catalogue: Catalogue) -> str:
+    kind = catalogue.find(opcode.to_bytes(2, "big"))
+    return kind.spec.name if kind else UNKNOWN
 
 
 def _pins(ctx: click.Context, param: click.Parameter, value: str | None) -> str | dict[str, str] | None:
@@ -112,7 +154,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
 
-    CAPTURE is a sigrok session (.sr), a VCD file, a Saleae Logic 2 CSV or binary export (a folder, or its files), or
+    CAPTURE is - for what comes in on standard input, decoded as it arrives, or a sigrok session (.sr), a VCD file, a Saleae Logic 2 CSV or binary export (a folder, or its files), or
     raw packed samples (with --rate). It may also be a recording of m43 lens --record, which holds whole transactions
     without edges. Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used
     when there, SLEEP, FOCUS and SHUTTER add their events.
@@ -126,6 +168,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
+      sigrok-cli -d fx2lafw --config samplerate=24m --continuous -O binary | m43 sniff - --rate 24MHz --pins CLK=D0,...
     """
     ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
 
@@ -155,18 +198,16 @@ class _Request:
 
 def _sniff(request: _Request) -> int:
     _refuse_nonsense(request)
+    summary = Summary()
     with progress_on_stderr(READING, DECODING) as progress:
         options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
         source = open_source(request.captures, options, request.catalogue, progress)
         if request.layer == "bytes" and not source.has_bytes:
             raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
-        summary = Summary(source.end_ns)
-        watched = summary.watch(event for event in source.events() if request.choice.in_time(event))
+        found = source.found()
+        first = next(found)
         with open_output(request.output) as stream:
-            if request.summary:
-                _write_summary(request, summary, watched, stream)
-            else:
-                _write_rows(request, watched, stream, progress)
+            _write(request, summary, chain([first], found), stream, progress)
     if not summary.messages:
         click.echo(f"m43: {source.none_found}", err=True)
     return EXIT_FINDINGS if summary.findings else 0
@@ -192,34 +233,59 @@ def _same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _write_rows(request: _Request, events: Iterable[Event], stream: TextIO, progress: Progress) -> None:
-    writer = _writer(request, stream)
-    shares_terminal = stream.isatty()
-    choice = request.choice
-    for event in events:
-        if choice.shows(event):
-            if shares_terminal:
-                progress.hide()
-            writer.write(event)
+def _write(
+    request: _Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress
+) -> None:
+    writer = None if request.summary else _writer(request, stream)
+    to_file = request.output is not None
+    hides = stream.isatty()
+    for portion in found:
+        if hides:
+            progress.hide()
+        with whole_lines():
+            _take(request, summary, portion, writer)
+            if not to_file:
+                stream.flush()
     if isinstance(writer, TextWriter):
         writer.write_legend()
+    if writer is None:
+        write = summary_json if request.form == "jsonl" else summary_text
+        write(summary, stream)
+
+
+def _take(request: _Request, summary: Summary, portion: Found, writer: Writer | None) -> None:
+    """Count one portion, and write what is to be shown of it."""
+    choice, catalogue = request.choice, request.catalogue
+    if isinstance(portion, End):
+        summary.end_ns = portion.t_ns
+    elif isinstance(portion, Stretch):
+        part = choice.part_in_time(portion)
+        summary.add_stretch(part, catalogue)
+        if writer is not None:
+            writer.write_stretch(choice.part_shown(part, catalogue))
+    else:
+        for event in filter(choice.in_time, portion):
+            summary.add(event)
+            if writer is not None and choice.shows(event):
+                writer.write(event)
 
 
 def _writer(request: _Request, stream: TextIO) -> Writer:
     if request.form == "jsonl":
-        return JsonWriter(stream)
+        return JsonWriter(stream, request.layer, request.catalogue)
     if request.form == "csv":
         return CsvWriter(stream, request.layer, request.catalogue)
     width = shutil.get_terminal_size().columns if stream.isatty() else None
-    return TextWriter(stream, request.layer, glyphs_for(stream), colour=_colour(stream), raw=request.raw, width=width)
+    return TextWriter(
+        stream,
+        request.layer,
+        glyphs_for(stream),
+        colour=_colour(stream),
+        raw=request.raw,
+        width=width,
+        catalogue=request.catalogue,
+    )
 
 
 def _colour(stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ
-
-
-def _write_summary(request: _Request, summary: Summary, events: Iterable[Event], stream: TextIO) -> None:
-    for _ in events:
-        pass
-    write = summary_json if request.form == "jsonl" else summary_text
-    write(summary, stream)

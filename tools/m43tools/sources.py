@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from m43drivers.capture import open_capture
-from m43drivers.exchanges import observe_exchange
-from m43drivers.lines import lines_by_name, lines_by_request, without_dead_lines
-from m43drivers.observe import observe
-from m43drivers.pinfinder import find_lines
-from m43drivers.transports.recorded import HeartbeatRow, LostRow, PollRow, is_exchange, read_exchange
+from m43drivers.bulk.decoder import End
+from m43drivers.bulk.looking import found_lines, living_lines
+from m43drivers.bulk.observing import observe_stream
+from m43drivers.capture import CaptureError, open_stream
+from m43drivers.lines import lines_by_name, lines_by_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from fractions import Fraction
-    from pathlib import Path
 
-    from m43drivers.capture import Capture, Channel
+    from m43drivers.bulk.decoder import Found
+    from m43drivers.capture.stream import CaptureStream
     from m43drivers.transports.recorded import Exchange
     from m43proto.catalogue import Catalogue
-    from m43proto.events import Event
     from m43proto.pins import Line
     from m43tools.output import Progress
 
 __all__ = ["AUTO", "DECODING", "READING", "CaptureOptions", "Source", "open_source"]
 
 READING, DECODING = "reading", "decoding"
+
+STDIN = Path("-")
+"""Instead of a file: what comes in on standard input."""
 
 AUTO = "auto"
 """Instead of a mapping: find the lines in the traffic."""
@@ -40,14 +42,12 @@ class Source:
     """What was read.
 
     Attributes:
-        end_ns: its length.
-        events: gives what body and lens said in it.
+        found: gives what body and lens said in it, in portions.
         has_bytes: whether it holds single bytes with their times.
         none_found: what to say when there is no transaction in it.
     """
 
-    end_ns: int
-    events: Callable[[], Iterable[Event]]
+    found: Callable[[], Iterator[Found]]
     has_bytes: bool
     none_found: str
 
@@ -75,7 +75,7 @@ def open_source(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Cat
         CaptureError: the capture cannot be read.
         TransportError: the recording cannot be read.
     """
-    recordings = [path for path in paths if is_exchange(path)]
+    recordings = [path for path in paths if _is_exchange(path)]
     if not recordings:
         return _capture(paths, options, catalogue, progress)
     if len(paths) > 1:
@@ -83,7 +83,21 @@ def open_source(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Cat
     for name, value in (("--pins", options.pins), ("--rate", options.rate), ("--channels", options.channels)):
         if value is not None:
             raise click.UsageError(f"{name} is for captures; {recordings[0]} is a recording of exchanges")
+    from m43drivers.transports.recorded import read_exchange
+
     return _exchange(read_exchange(recordings[0]), catalogue, progress)
+
+
+def _is_exchange(path: Path) -> bool:
+    """Tell whether a file is a recording; what speaks to lenses is imported only if it may be one."""
+    if path == STDIN or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if not file.read(64).lstrip().startswith(b"{"):
+            return False
+    from m43drivers.transports.recorded import is_exchange
+
+    return is_exchange(path)
 
 
 def _exchange(exchange: Exchange, catalogue: Catalogue, progress: Progress) -> Source:
@@ -91,15 +105,24 @@ def _exchange(exchange: Exchange, catalogue: Catalogue, progress: Progress) -> S
         progress.hide()
         click.echo(f"m43: {note}", err=True)
     return Source(
-        exchange.end_ns,
-        partial(observe_exchange, exchange, catalogue),
+        partial(_portions, exchange, catalogue),
         has_bytes=False,
         none_found="no transaction found in this recording",
     )
 
 
+def _portions(exchange: Exchange, catalogue: Catalogue) -> Iterator[Found]:
+    from m43drivers.exchanges import observe_exchange
+
+    for event in observe_exchange(exchange, catalogue):
+        yield [event]
+    yield End(exchange.end_ns)
+
+
 def _notes(exchange: Exchange) -> Iterable[str]:
     """Yield what the rows of a recording cannot show."""
+    from m43drivers.transports.recorded import HeartbeatRow, LostRow, PollRow
+
     alike = sum(row.alike for row in exchange.rows if isinstance(row, PollRow | HeartbeatRow))
     if alike:
         yield f"{alike} polls are not in the recording, for their answers were like the one before; nor in any figure"
@@ -111,36 +134,34 @@ def _notes(exchange: Exchange) -> Iterable[str]:
 
 
 def _capture(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Catalogue, progress: Progress) -> Source:
-    capture = open_capture(
-        paths,
-        rate_hz=options.rate,
-        channels=options.channels,
-        progress=lambda fraction: progress.update(READING, fraction),
-    )
-    mapping = _living(_mapping(capture, options.pins, progress), progress)
+    def told(fraction: float) -> None:
+        for stage in (READING, DECODING):
+            progress.update(stage, fraction)
 
-    def events() -> Iterable[Event]:
-        return observe(capture, mapping, catalogue, progress=lambda fraction: progress.update(DECODING, fraction))
-
-    return Source(
-        capture.end_ns, events, has_bytes=True, none_found="no transaction found; are the lines right? Try --pins auto"
-    )
-
-
-def _mapping(capture: Capture, pins: str | dict[str, str] | None, progress: Progress) -> Mapping[Line, Channel]:
-    if pins is None:
-        return lines_by_name(capture)
-    if isinstance(pins, dict):
-        return lines_by_request(capture, pins)
-    finding = find_lines(capture)
-    progress.hide()
-    click.echo(f"m43: --pins {finding}", err=True)
-    return finding.mapping
-
-
-def _living(mapping: Mapping[Line, Channel], progress: Progress) -> Mapping[Line, Channel]:
-    living, dead = without_dead_lines(mapping)
+    opened = open_stream(paths, rate_hz=options.rate, channels=options.channels, progress=told)
+    stream, mapping = _mapped(opened, options.pins, progress)
+    stream, living, dead = living_lines(stream, mapping)
     if dead:
         progress.hide()
         click.echo(f"m43: {', '.join(dead)} never changes: decoding without it", err=True)
-    return living
+    return Source(
+        partial(observe_stream, stream, living, catalogue),
+        has_bytes=True,
+        none_found="no transaction found; are the lines right? Try --pins auto",
+    )
+
+
+def _mapped(
+    stream: CaptureStream, pins: str | dict[str, str] | None, progress: Progress
+) -> tuple[CaptureStream, dict[Line, int]]:
+    if pins == AUTO:
+        stream, found, finding = found_lines(stream)
+        progress.hide()
+        click.echo(f"m43: --pins {finding}", err=True)
+        return stream, found
+    try:
+        labels = lines_by_request(stream, pins) if isinstance(pins, dict) else lines_by_name(stream)
+    except CaptureError:
+        next(stream.blocks(None), None)  # A file that is broken is told before names that are wrong.
+        raise
+    return stream, {line: stream.labels.index(label) for line, label in labels.items()}

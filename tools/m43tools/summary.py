@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from m43drivers.bulk.columns import PIN_EVENTS
+from m43proto.connection import UNKNOWN
 from m43proto.events import MessageSeen, PinEventSeen, Violation
+from m43proto.evidence import Evidence
 from m43proto.messages import Identify, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from numpy.typing import NDArray
 
+    from m43drivers.bulk.columns import Stretch
+    from m43proto.catalogue import Catalogue
     from m43proto.events import Event
-    from m43proto.evidence import Evidence
+    from m43tools.render.bulk import Shown
 
 __all__ = ["GAPS_SHOWN", "Gap", "Polling", "Summary"]
 
 GAPS_SHOWN = 3
 """How many of the shortest and of the longest gaps are kept."""
+
+
+_STATUS, _IDENTIFY = (int.from_bytes(kind.spec.opcode, "big") for kind in (Status, Identify))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +87,7 @@ class Summary:
         longest_gaps: where it rested, longest first.
     """
 
-    end_ns: int
+    end_ns: int = 0
     messages: Counter[str] = field(default_factory=Counter)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -89,8 +100,8 @@ class Summary:
     busy_ns: int = 0
     shortest_gaps: list[Gap] = field(default_factory=list)
     longest_gaps: list[Gap] = field(default_factory=list)
-    _polls_ns: list[int] = field(default_factory=list)
-    _previous: MessageSeen | None = None
+    _polls_ns: array[int] = field(default_factory=lambda: array("q"))
+    _previous: tuple[int, str] | None = None
 
     @property
     def findings(self) -> bool:
@@ -102,12 +113,6 @@ class Summary:
         """The pace of the status polls, or None."""
         periods = [later - earlier for earlier, later in pairwise(self._polls_ns)]
         return Polling(1e9 / median(periods), min(periods), max(periods)) if periods else None
-
-    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Yield the events, and count them as they pass."""
-        for event in events:
-            self.add(event)
-            yield event
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -132,14 +137,59 @@ class Summary:
         if transaction.command[:2] == Identify.spec.opcode and self._is_news(event):
             self.identities.append(event)
         if self._previous is not None:
-            self._add_gap(self._previous, event)
-        self._previous = event
+            end_ns, name = self._previous
+            self._add_gap(Gap(event.t_ns - end_ns, end_ns, name, event.name))
+        self._previous = (event.end_ns, event.name)
+
+    def add_stretch(self, shown: Shown, catalogue: Catalogue) -> None:
+        """Count what is shown of a stretch of regular traffic."""
+        stretch, some = shown.stretch, shown.transactions
+        for kind, count in zip(*_counted(stretch.pins.kinds[shown.pins]), strict=True):
+            self.pin_events[PIN_EVENTS[kind]] += count
+        if not some.size:
+            return
+        opcodes = stretch.opcodes[some]
+        command_ok, data_ok = stretch.command_sums_ok[some], stretch.data_sums_ok[some]
+        self.command_sums_wrong += int((~command_ok).sum())
+        self.data_sums_wrong += int((~data_ok).sum())
+        names: dict[int, str] = {}
+        for opcode, count in zip(*_counted(opcodes), strict=True):
+            kind = catalogue.find(opcode.to_bytes(2, "big"))
+            name = names[opcode] = kind.spec.name if kind else UNKNOWN
+            self.messages[name] += count
+            self.evidence[name] = kind.spec.evidence if kind else Evidence.UNKNOWN
+            self.wrong[name] += int((~(command_ok & data_ok) & (opcodes == opcode)).sum())
+        self._add_columns(stretch, some, opcodes, names)
+        for index in some[opcodes == _IDENTIFY].tolist():
+            if self._is_news(message := stretch.message_at(index, catalogue)):
+                self.identities.append(message)
+
+    def _add_columns(
+        self, stretch: Stretch, some: NDArray[np.int64], opcodes: NDArray[np.uint16], names: dict[int, str]
+    ) -> None:
+        starts, ends = stretch.t_ns[some], stretch.end_ns[some]
+        self.busy_ns += int((ends - starts).sum())
+        self._polls_ns.extend(starts[opcodes == _STATUS].tolist())
+        before_ns, before = self._previous or (int(starts[0]), "")
+        rests = starts - np.concatenate([[before_ns], ends[:-1]])
+        order = np.argsort(rests, kind="stable")
+        order = order if self._previous else order[order != 0]
+        for at in sorted({*order[:GAPS_SHOWN].tolist(), *order[-GAPS_SHOWN:].tolist()}):
+            end_ns, name = (int(ends[at - 1]), names[int(opcodes[at - 1])]) if at else (before_ns, before)
+            self._add_gap(Gap(int(rests[at]), end_ns, name, names[int(opcodes[at])]))
+        self._previous = (int(ends[-1]), names[int(opcodes[-1])])
 
     def _is_news(self, event: MessageSeen) -> bool:
         known = self.identities[-1].transaction.data if self.identities else None
         return event.transaction.complete and event.transaction.sums_ok and event.transaction.data != known
 
-    def _add_gap(self, before: MessageSeen, after: MessageSeen) -> None:
-        gap = Gap(after.t_ns - before.end_ns, before.end_ns, before.name, after.name)
+    def _add_gap(self, gap: Gap) -> None:
         self.shortest_gaps = heapq.nsmallest(GAPS_SHOWN, [*self.shortest_gaps, gap])
         self.longest_gaps = heapq.nlargest(GAPS_SHOWN, [*self.longest_gaps, gap])
+
+
+def _counted(numbers: NDArray[Any]) -> tuple[list[int], list[int]]:
+    """Return the distinct numbers in the order in which they first come, and how often each does."""
+    found, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return found[order].tolist(), counts[order].tolist()

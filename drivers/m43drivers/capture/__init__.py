@@ -8,38 +8,50 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m43drivers.capture import raw, saleae_binary, saleae_csv, sigrok, vcd
+from m43drivers.capture import dsview, logic1, ols, raw, saleae_binary, saleae_csv, saleae_session, sigrok, vcd
+from m43drivers.capture.archive import Archive
+from m43drivers.capture.collecting import collected
 from m43drivers.capture.common import Options, shown
+from m43drivers.capture.input import Input
 from m43drivers.capture.merge import merged_changes
 from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance
+from m43drivers.capture.stream import CaptureStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from m43drivers.capture.stream import Block
 
 __all__ = [
     "READERS",
     "Capture",
     "CaptureError",
+    "CaptureStream",
     "Channel",
     "Provenance",
     "Reader",
     "merged_changes",
     "open_capture",
+    "open_stream",
 ]
 
+STDIN = Path("-")
 HEAD = 4096
+ENOUGH = 64
 MAX_PATH = 200
 MAX_RATE_HZ = 10**18
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 VCD_STARTS = (b"$timescale", b"$var", b"$date", b"$comment", b"$version", b"$scope")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """One readable format.
 
@@ -47,15 +59,19 @@ class Reader:
         name: what `Provenance.format` says.
         suffixes: of file names, for files whose content is not told by `matches`.
         matches: tells the format from the first bytes of a file.
-        read: reads the files of one capture.
+        entry: of formats that are zip archives, the entry by which they are told apart; the others have none.
+        open: opens the files of one capture.
+        pipes: whether it can be read from a pipe.
         description: one line for a person.
     """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
-    read: Callable[[tuple[Path, ...], Options], Capture]
+    open: Callable[[tuple[Input, ...], Options], CaptureStream]
     description: str
+    entry: str = ""
+    pipes: bool = False
 
 
 def _is_zip(head: bytes) -> bool:
@@ -75,15 +91,134 @@ def _never(head: bytes) -> bool:
     return False
 
 
+def _one(opened: Callable[[Input, Options], CaptureStream]) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
+    """Make a reader of one file one of several."""
+
+    def first(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+        (source,) = inputs
+        return opened(source, options)
+
+    return first
+
+
+def _by_path(
+    opened: Callable[[tuple[Path, ...], Options], CaptureStream],
+) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
+    """Make a reader of paths one of inputs."""
+
+    def paths(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+        return opened(tuple(source.path for source in inputs), options)
+
+    return paths
+
+
 READERS = (
-    Reader("sigrok", (".sr",), _is_zip, sigrok.read, "sigrok session (.sr)"),
-    Reader("saleae-binary", (), _is_saleae_binary, saleae_binary.read, "Saleae Logic 2 binary export (.bin)"),
-    Reader("vcd", (".vcd",), _is_vcd, vcd.read, "value change dump (.vcd)"),
-    Reader("saleae-csv", (".csv",), saleae_csv.is_csv, saleae_csv.read, "Saleae Logic 2 raw CSV export (.csv)"),
     Reader(
-        "raw", (".raw", ".bin", ".dat"), _never, raw.read, "raw packed samples with a given rate (.raw, .bin, .dat)"
+        name="sigrok",
+        suffixes=(".sr",),
+        matches=_is_zip,
+        entry="metadata",
+        open=_by_path(sigrok.stream),
+        description="sigrok session (.sr)",
+    ),
+    Reader(
+        name="saleae-session",
+        suffixes=(".sal",),
+        matches=_is_zip,
+        entry=saleae_session.META,
+        open=_one(saleae_session.open_session),
+        description="Saleae Logic 2 session (.sal)",
+    ),
+    Reader(
+        name="dsview",
+        suffixes=(".dsl",),
+        matches=_is_zip,
+        entry=dsview.HEADER,
+        open=_one(dsview.open_session),
+        description="DSView session (.dsl)",
+    ),
+    Reader(
+        name="saleae-binary",
+        suffixes=(),
+        matches=_is_saleae_binary,
+        open=saleae_binary.open_export,
+        description="Saleae Logic 2 binary export (.bin)",
+    ),
+    Reader(
+        name="vcd",
+        suffixes=(".vcd",),
+        matches=_is_vcd,
+        open=_one(vcd.open_dump),
+        pipes=True,
+        description="value change dump (.vcd)",
+    ),
+    Reader(
+        name="saleae-csv",
+        suffixes=(".csv",),
+        matches=saleae_csv.is_csv,
+        open=_one(saleae_csv.open_table),
+        pipes=True,
+        description="Saleae Logic 2 or 1 raw CSV export (.csv)",
+    ),
+    Reader(
+        name="ols",
+        suffixes=(".ols",),
+        matches=ols.is_ols,
+        open=_one(ols.open_session),
+        description="Logic Sniffer session (.ols)",
+    ),
+    Reader(
+        name="saleae-logic1",
+        suffixes=(),
+        matches=logic1.is_changes,
+        open=_one(logic1.open_export),
+        description="Saleae Logic 1 binary export of changes (.bin)",
+    ),
+    Reader(
+        name="raw",
+        suffixes=(".raw", ".bin", ".dat"),
+        matches=_never,
+        open=_by_path(raw.stream),
+        pipes=True,
+        description="raw packed samples with a given rate (.raw, .bin, .dat)",
     ),
 )
+
+
+def open_stream(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    rate_hz: float | Fraction | None = None,
+    channels: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> CaptureStream:
+    """Open a capture of any supported format, to be read as it goes.
+
+    Args:
+        paths: a file; a folder of a Saleae binary export; several files of such an export; or ``-`` for what comes in
+            on standard input.
+        rate_hz: samples per second. Raw samples need it, and sigrok sessions that state no rate; where a session states
+            one, this wins. Formats with exact times ignore it.
+        channels: number of lines in raw samples, 8 unless given. Other formats ignore it.
+        progress: called with the fraction read so far, at most some 200 times, the last time with 1.0.
+
+    Raises:
+        CaptureError: whatever is wrong with the files or the arguments, as one line. `CaptureStream.blocks` raises it
+            for what is found wrong only there; what the provenance tells is whole when they are read.
+    """
+    files = _files(paths)
+    options = Options(_exact_rate(files[0], rate_hz), channels, progress)
+    with _refusing(files[0]):
+        reader, inputs = _found(files, options)
+        stream = reader.open(inputs, options)
+
+    def blocks(wanted: int | None) -> Iterator[Block]:
+        with _refusing(files[0]):
+            yield from stream.blocks(wanted)
+        if progress is not None:
+            progress(1.0)
+
+    return replace(stream, blocks=blocks)
 
 
 def open_capture(
@@ -93,29 +228,12 @@ def open_capture(
     channels: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Capture:
-    """Read a capture of any supported format.
-
-    Args:
-        paths: a file; a folder of a Saleae binary export; or several files of such an export.
-        rate_hz: samples per second. Raw samples need it, and sigrok sessions that state no rate; where a session states
-            one, this wins. Formats with exact times ignore it.
-        channels: number of lines in raw samples, 8 unless given. Other formats ignore it.
-        progress: called with the fraction read so far, at most some 200 times, the last time with 1.0.
+    """Read a capture of any supported format as a whole; the arguments are those of `open_stream`.
 
     Raises:
         CaptureError: whatever is wrong with the files or the arguments, as one line.
     """
-    files = _files(paths)
-    options = Options(_exact_rate(files[0], rate_hz), channels, progress)
-    try:
-        capture = _reader(files).read(files, options)
-    except OSError as error:
-        raise _printable(CaptureError(error.filename or files[0], _refused(error))) from error
-    except CaptureError as error:
-        raise _printable(error) from error.__cause__
-    if progress is not None:
-        progress(1.0)
-    return capture
+    return collected(open_stream(paths, rate_hz=rate_hz, channels=channels, progress=progress))
 
 
 def _files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
@@ -141,21 +259,36 @@ def _refused(error: OSError) -> str:
     return f"cannot be read ({error.strerror or error}); check the path and the permissions"
 
 
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn errors of the system into errors of a capture, and keep those on one line even if a file's name is not."""
+    try:
+        yield
+    except OSError as error:
+        raise _printable(CaptureError(error.filename or path, _refused(error))) from error
+    except CaptureError as error:
+        raise _printable(error) from error.__cause__
+
+
 def _printable(error: CaptureError) -> CaptureError:
-    """Keep an error on one line even if the name of the file is not."""
     if str(error).isprintable():
         return error
     return CaptureError(shown(error.path, MAX_PATH), error.expected, where=error.where)
 
 
-def _reader(files: tuple[Path, ...]) -> Reader:
+def _found(files: tuple[Path, ...], options: Options) -> tuple[Reader, tuple[Input, ...]]:
+    """Find the reader of files, by their kind, their content or their name."""
+    if files == (STDIN,):
+        source = Input(STDIN, 0, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+        return (_named("raw") if options.rate_hz is not None else _piped(source)), (source,)
     modes = [_mode(file) for file in files]
     if len(files) == 1 and stat.S_ISDIR(modes[0]):
-        return _named("saleae-binary")
+        return _named("saleae-binary"), (Input(files[0], 0),)
     for file, mode in zip(files, modes, strict=True):
         if not stat.S_ISREG(mode):
             raise CaptureError(file, "expected a file or one folder; save the capture to a file and name that")
-    return _named("saleae-binary") if len(files) > 1 else _reader_of(files[0])
+    inputs = tuple(Input(file, file.stat().st_size) for file in files)
+    return (_named("saleae-binary") if len(files) > 1 else _reader_of(files[0])), inputs
 
 
 def _mode(path: Path) -> int:
@@ -165,18 +298,44 @@ def _mode(path: Path) -> int:
         raise CaptureError(path, "no path can look like this; check it") from error
 
 
+def _piped(source: Input) -> Reader:
+    """Find the reader of a pipe by what comes first; without a rate it is no raw samples."""
+    while len(source.head) < ENOUGH and source.pipe and (more := source.pipe.read(ENOUGH)):
+        source.head += more
+    if not source.head:
+        raise CaptureError(source.path, "nothing came in; check the program before the pipe")
+    reader = next((reader for reader in READERS if reader.matches(source.head)), None)
+    if reader is None or not reader.pipes:
+        known = ", ".join(reader.description for reader in READERS if reader.pipes)
+        begins = f"begins with {shown(source.head[:16])}"
+        raise CaptureError(source.path, f"{begins}; from a pipe can be read: {known}; save anything else to a file")
+    return reader
+
+
 def _reader_of(path: Path) -> Reader:
     with path.open("rb") as stream:
         head = stream.read(HEAD)
     if not head:
         raise CaptureError(path, "the file is empty; record or copy the capture again")
     suffix = path.suffix.lower()
-    by_content = (reader for reader in READERS if reader.matches(head))
-    by_suffix = (reader for reader in READERS if suffix in reader.suffixes)
-    found = next(by_content, None) or next(by_suffix, None)
+    by_content = [reader for reader in READERS if reader.matches(head)]
+    by_suffix = [reader for reader in READERS if suffix in reader.suffixes]
+    found = next(iter(_by_entry(path, by_content) or by_content or by_suffix), None)
     if found is None:
         raise CaptureError(path, f"{_unknown(head)}; export the capture in one of these formats")
     return found
+
+
+def _by_entry(path: Path, readers: list[Reader]) -> list[Reader]:
+    """Choose among formats that are zip archives; a damaged one is left to the first of them to refuse."""
+    if not any(reader.entry for reader in readers):
+        return []
+    try:
+        with Archive(path) as archive:
+            names = archive.names
+    except CaptureError:
+        return []
+    return [reader for reader in readers if reader.entry in names]
 
 
 def _named(name: str) -> Reader:

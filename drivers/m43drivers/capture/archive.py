@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from typing import TYPE_CHECKING
 
+from m43drivers.capture import inflating
 from m43drivers.capture.common import bare, shown
 from m43drivers.capture.model import CaptureError
 
@@ -96,7 +96,7 @@ class Archive:
             size += len(piece)
             if size > declared:
                 raise self._error(name, f"inflates to more than the {declared} bytes it declares; the file is damaged")
-            crc = zlib.crc32(piece, crc)
+            crc = inflating.crc32(piece, crc)
             yield piece
         if size < declared:
             raise self._error(name, f"claims {declared} bytes but holds {size}; the capture was cut, save it again")
@@ -124,7 +124,7 @@ class Archive:
         unpack = UNPACKERS[self._entries[name].compress_type]
         try:
             yield from unpack(self._packed(name))
-        except zlib.error as error:
+        except inflating.ERRORS as error:
             raise self._error(name, f"cannot be inflated ({error}); the file is damaged, copy it again") from error
 
     def _packed(self, name: str) -> Iterator[bytes]:
@@ -159,9 +159,10 @@ def _stored(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Inflate; what an incomplete stream lacks shows as missing bytes.
 
+    Pieces of this size stay in the second level cache: whole members would cost more in page faults than in inflating.
     A damaged stream may end before its input does; zlib then keeps the rest as its unconsumed tail for ever.
     """
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    engine = inflating.inflater()
     for piece in pieces:
         tail = piece
         while tail and not engine.eof:

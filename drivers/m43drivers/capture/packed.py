@@ -1,6 +1,6 @@
 """Packed samples to edges: the part that sigrok sessions and raw files share.
 
-Samples come in blocks and are gone with their block; only changes stay. An idle line costs time and no memory.
+Samples come in pieces and are gone with their piece; only changes stay. An idle line costs time and no memory.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from m43drivers.capture.stream import Block
 from m43drivers.capture.times import channel_of, ticks_to_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from fractions import Fraction
 
     from numpy.typing import NDArray
 
     from m43drivers.capture.model import Channel
 
-__all__ = ["MAX_LINES", "MAX_UNIT", "PackedSamples"]
+__all__ = ["MAX_LINES", "MAX_UNIT", "ChangeFinder", "PackedSamples", "changes_in"]
 
 MAX_UNIT = 8
 MAX_LINES = 8 * MAX_UNIT
@@ -29,6 +30,12 @@ WIDTHS = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8}
 
 # Changes kept as (position, toggled bits) before they are dealt out to their lines.
 DEAL_AT = 1 << 17
+
+STRIP = 1 << 14
+"""Bytes that are compared with an idle bus at once."""
+
+ROWS_OF_A_BLOCK = 1 << 17
+"""Changes that make a block: enough that what a block costs beside its rows does not count."""
 
 
 class PackedSamples:
@@ -112,3 +119,152 @@ class PackedSamples:
         for bit, edges in enumerate(self._edges):
             if toggling >> bit & 1:
                 edges.append(times[(toggles & self._dtype.type(1 << bit)) != 0])
+
+
+class ChangeFinder:
+    """Finds the changes in packed samples that are fed piece by piece, and gives them in blocks.
+
+    Samples like the one before are passed over as memory is compared, not one by one.
+
+    Args:
+        unit: bytes per sample, 1 to 8, little-endian.
+        mask: the lines that matter; line k is bit k.
+    """
+
+    def __init__(self, unit: int, mask: int) -> None:
+        self._unit = unit
+        self._dtype = np.dtype(f"<u{WIDTHS[unit]}")
+        self._mask = self._dtype.type(mask)
+        self._others = False
+        self._strip = STRIP - STRIP % unit
+        self._middle = self._strip // 2 // unit * unit
+        self._differs = np.empty(0, bool)
+        self._alike = b""
+        self._rest = b""
+        self._position = 0
+        self._last: Any = None
+        self._shown: Any = None
+        self._ticks: list[NDArray[np.int64]] = []
+        self._states: list[NDArray[Any]] = []
+        self._rows = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether enough has been found for a block."""
+        return self._rows >= ROWS_OF_A_BLOCK
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes, cut anywhere."""
+        data = self._rest + piece if self._rest else piece
+        size = len(data) - len(data) % self._unit
+        self._rest = data[size:]
+        if not size:
+            return
+        if self._last is None:
+            self._begin(data)
+        for start, end in self._busy(data, size):
+            self._find(data, start, end)
+        self._position += size // self._unit
+
+    def block(self) -> Block | None:
+        """Return what was found since the last one, or None before the first sample."""
+        if not self._position:
+            return None
+        ticks, states = _joined(self._ticks, np.dtype(np.int64)), _joined(self._states, self._dtype)
+        self._ticks, self._states, self._rows = [], [], 0
+        return Block(ticks, states, self._position - 1)
+
+    def _begin(self, data: bytes) -> None:
+        first = self._integers(data, 0, self._unit)
+        self._others = bool(first[0] & ~self._mask)
+        self._keep(np.zeros(1, np.int64), first & self._mask)
+        self._remember(data[: self._unit], first[0])
+
+    def _remember(self, sample: bytes, state: Any) -> None:
+        self._last = state
+        if not self._alike.startswith(sample):
+            self._alike = sample * (self._strip // self._unit)
+
+    def _busy(self, data: bytes, size: int) -> Iterator[tuple[int, int]]:
+        """Yield the parts of a piece in which not all samples are like the last one before."""
+        strip, at = self._strip, 0
+        while at < size:
+            if at + strip <= size and data.startswith(self._alike, at):
+                at += strip
+                continue
+            end = at + strip
+            while end < size and not self._still(data, end):
+                end += strip
+            end = min(end, size)
+            yield at, end
+            self._remember(data[end - self._unit : end], self._last)
+            at = end
+
+    def _still(self, data: bytes, at: int) -> bool:
+        """Tell whether a strip looks idle; a guess from three samples, which costs little where it is wrong."""
+        unit, middle, last = self._unit, at + self._middle, at + self._strip - self._unit
+        return data[at : at + unit] == data[middle : middle + unit] == data[last : last + unit]
+
+    def _find(self, data: bytes, start: int, end: int) -> None:
+        samples = self._integers(data, start, end)
+        if self._differs.size < samples.size:
+            self._differs = np.empty(samples.size, bool)
+        differs = self._differs[: samples.size]
+        differs[0] = samples[0] != self._last
+        np.not_equal(samples[1:], samples[:-1], out=differs[1:])
+        at = np.flatnonzero(differs)
+        self._last = samples[-1]
+        if at.size:
+            at, states = self._masked(at, samples[at])
+            at += self._position + start // self._unit
+            self._keep(at, states)
+
+    def _masked(self, at: NDArray[np.int64], states: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Leave out the changes of other lines, once one of them has been high."""
+        if not self._others and not np.bitwise_or.reduce(states) & ~self._mask:
+            return at, states
+        self._others = True
+        states &= self._mask
+        kept = np.empty(len(states), bool)
+        kept[0] = states[0] != self._shown
+        np.not_equal(states[1:], states[:-1], out=kept[1:])
+        return at[kept], states[kept]
+
+    def _keep(self, ticks: NDArray[np.int64], states: NDArray[Any]) -> None:
+        if ticks.size:
+            self._shown = states[-1]
+            self._ticks.append(ticks)
+            self._states.append(states)
+            self._rows += ticks.size
+
+    def _integers(self, data: bytes, start: int, end: int) -> NDArray[Any]:
+        if self._unit == self._dtype.itemsize:
+            return np.frombuffer(data, self._dtype, (end - start) // self._unit, start)
+        narrow = np.frombuffer(data, np.uint8, end - start, start).reshape(-1, self._unit)
+        wide = np.zeros((narrow.shape[0], self._dtype.itemsize), np.uint8)
+        wide[:, : self._unit] = narrow
+        return wide.view(self._dtype)[:, 0]
+
+
+def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+def changes_in(pieces: Iterable[bytes], unit: int, mask: int) -> Iterator[Block]:
+    """Find the changes in packed samples.
+
+    Args:
+        pieces: the bytes of the samples, cut anywhere; an empty piece asks for what there is, because no more may come
+            for a while.
+        unit: bytes per sample, 1 to 8, little-endian.
+        mask: the lines that matter.
+    """
+    finder = ChangeFinder(unit, mask)
+    for piece in pieces:
+        finder.feed(piece)
+        if (finder.full or not piece) and (block := finder.block()):
+            yield block
+    if last := finder.block():
+        yield last

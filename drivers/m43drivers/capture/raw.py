@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import select
+import sys
 from typing import TYPE_CHECKING
 
 from m43drivers.capture.common import Meter, Options
 from m43drivers.capture.model import Capture, CaptureError, Provenance
-from m43drivers.capture.packed import MAX_LINES, PackedSamples
+from m43drivers.capture.packed import MAX_LINES, PackedSamples, changes_in
+from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from fractions import Fraction
     from pathlib import Path
 
-__all__ = ["read"]
+__all__ = ["read", "stream"]
 
 DEFAULT_LINES = 8
 BLOCK = 1 << 18
@@ -41,12 +46,53 @@ def read(paths: tuple[Path, ...], options: Options) -> Capture:
     return Capture(channels, end_ns, float(rate), Provenance(str(path), "raw", details))
 
 
+def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
+    """Open raw samples as a stream; arguments and errors as for `read`. A path of ``-`` is standard input.
+
+    From standard input, samples are given as they arrive.
+    """
+    (path,) = paths
+    rate, lines = _rate(path, options), _lines(path, options)
+    unit = (lines + 7) // 8
+    tick_ns = period_ns(rate)
+    piped = str(path) == "-"
+    if not piped:
+        last_sample_ns(path, _count(path, unit), tick_ns)
+
+    def blocks(mask: int | None) -> Iterator[Block]:
+        everything = (1 << lines) - 1
+        pieces = _arriving() if piped else _pieces(path, options)
+        yield from changes_in(pieces, unit, everything if mask is None else mask & everything)
+
+    return CaptureStream(
+        tuple(Label(f"D{bit}", (str(bit),)) for bit in range(lines)),
+        tick_ns,
+        float(rate),
+        Provenance(str(path), "raw", {"bytes per sample": str(unit)}),
+        blocks,
+        again=not piped,
+    )
+
+
 def _feed(path: Path, samples: PackedSamples, options: Options) -> None:
+    for piece in _pieces(path, options):
+        samples.feed(piece)
+
+
+def _pieces(path: Path, options: Options) -> Iterator[bytes]:
     meter = Meter(options.progress, path.stat().st_size)
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            samples.feed(block)
-            meter.at(stream.tell())
+    with path.open("rb", buffering=0) as source:
+        while piece := source.read(BLOCK):
+            yield piece
+            meter.at(source.tell())
+
+
+def _arriving() -> Iterator[bytes]:
+    """Yield what comes through standard input, and an empty piece whenever it pauses."""
+    while piece := os.read(sys.stdin.fileno(), BLOCK):
+        yield piece
+        if not select.select([sys.stdin], [], [], 0)[0]:
+            yield b""
 
 
 def _rate(path: Path, options: Options) -> Fraction:

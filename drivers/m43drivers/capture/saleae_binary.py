@@ -8,22 +8,28 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from m43drivers.capture.common import Meter, Options, distinct_labels, one_line, shown
-from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance
-from m43drivers.capture.times import channel_of
+from m43drivers.capture.merge import MAX_CHANNELS
+from m43drivers.capture.model import CaptureError, Provenance
+from m43drivers.capture.stream import CaptureStream, Label
+from m43drivers.capture.toggles import Line, Toggles, merged_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["MAGIC", "read"]
+    from m43drivers.capture.input import Input
+    from m43drivers.capture.stream import Block
+
+__all__ = ["DIGITAL", "MAGIC", "TIME", "open_export"]
 
 MAGIC = b"<SALEAE>"
 HEADER = struct.Struct("<8sii")
@@ -42,76 +48,80 @@ ROUNDING_S = 1e-9
 GAP_SAMPLES = 1.5
 
 
+# Transitions of a file that are read at a time.
+PIECE = 1 << 15
+
+
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A stretch of one line; times in seconds; no rate in version 0, where nothing is ever missing."""
+    """A stretch of one line; times in seconds; no rate in version 0, where nothing is ever missing.
+
+    Attributes:
+        at: where its transitions are in the file.
+        count: how many they are.
+    """
 
     initial: int
     rate_hz: float | None
     begin: float
     end: float
-    edges: NDArray[np.float64]
+    at: int
+    count: int
 
     def is_gap(self, seconds: float) -> bool:
         """Tell whether a time beside this chunk means missing data."""
         return self.rate_hz is not None and seconds > GAP_SAMPLES / self.rate_hz
 
 
-@dataclass(slots=True)
-class _Line:
-    """A line on its way into a channel: toggle times in seconds."""
-
-    initial: int
-    level: int
-    times: list[NDArray[np.float64]] = field(default_factory=list)
-    gaps: int = 0
-
-    def set_level(self, level: int, time: float) -> None:
-        """Have the level from a time on."""
-        if level != self.level:
-            self.toggle(np.array([time]))
-
-    def lose(self, time: float) -> None:
-        """Have no data from a time on, which counts as 0."""
-        self.gaps += 1
-        self.set_level(0, time)
-
-    def toggle(self, times: NDArray[np.float64]) -> None:
-        """Toggle at each time."""
-        self.level ^= times.size & 1
-        self.times.append(times)
-
-
-def read(paths: tuple[Path, ...], options: Options) -> Capture:
-    """Read a binary export.
+def open_export(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+    """Open a binary export.
 
     A folder stands for its digital exports (analog ones are left out), one ``digital_N.bin`` for all its siblings of
     that name; other files stand for themselves. Time zero is the earliest begin of all files, and times are rounded to
-    the nearest nanosecond from there.
+    the nearest nanosecond from there. What is missing inside the capture counts as 0.
 
     Args:
-        paths: a folder, or one or several files.
+        inputs: a folder, or one or several files.
         options: ``progress`` alone is used, since the files hold exact times.
 
     Raises:
-        CaptureError: a file is damaged, analog, of an unknown version or of another format.
+        CaptureError: a file is damaged, analog, of an unknown version or of another format. The stream raises it for
+            transitions.
     """
-    files = sorted(_gathered(paths), key=_order)
-    lines = _read_lines(files, Meter(options.progress, sum(file.stat().st_size for file in files)))
-    chunks = [chunk for line in lines for chunk in line]
+    paths = [source.path for source in inputs]
+    files = [_File(path) for path in sorted(_gathered(paths), key=_order)]
+    if len(files) > MAX_CHANNELS:
+        raise CaptureError(paths[0], f"expected at most {MAX_CHANNELS} lines, found {len(files)}; name fewer files")
+    chunks = [chunk for file in files for chunk in file.chunks]
     start, end = min(chunk.begin for chunk in chunks), max(chunk.end for chunk in chunks)
-    joined = [_joined(line, start, end) for line in lines]
-    labels = distinct_labels(map(_label, files))
-    channels = tuple(_channel(line, start, *label) for line, label in zip(joined, labels, strict=True))
-    provenance = Provenance(", ".join(map(str, paths)), "saleae-binary", _details(files, start, joined))
+    gaps = sum(file.gaps(start, end) for file in files)
+    details = {"time zero": f"{start!r} s", "files": one_line(", ".join(file.path.name for file in files))}
+    details |= {"no data read as 0": f"{gaps} gaps"} if gaps else {}
+
+    def blocks(wanted: int | None) -> Iterator[Block]:
+        meter, lines = _Total(options, files), [file.line(start, end) for file in files]
+        counted = [Line(line.initial, meter.counted(line.stretches)) for line in lines]
+        return merged_blocks(counted, round((end - start) * 1e9), wanted)
+
+    labels = tuple(Label(*label) for label in distinct_labels(_label(file.path) for file in files))
     rates = {chunk.rate_hz for chunk in chunks}
-    return Capture(channels, round((end - start) * 1e9), rates.pop() if len(rates) == 1 else None, provenance)
+    provenance = Provenance(", ".join(map(str, paths)), "saleae-binary", details)
+    return CaptureStream(labels, Fraction(1), rates.pop() if len(rates) == 1 else None, provenance, blocks)
 
 
-def _details(files: list[Path], start: float, lines: list[_Line]) -> dict[str, str]:
-    details = {"time zero": f"{start!r} s", "files": one_line(", ".join(file.name for file in files))}
-    gaps = sum(line.gaps for line in lines)
-    return details | ({"no data read as 0": f"{gaps} gaps"} if gaps else {})
+class _Total:
+    """Progress over several files."""
+
+    def __init__(self, options: Options, files: list[_File]) -> None:
+        self._meter = Meter(options.progress, sum(chunk.count for file in files for chunk in file.chunks))
+        self._done = 0
+
+    def counted(self, stretches: Iterator[Toggles]) -> Iterator[Toggles]:
+        """Pass stretches through."""
+        for stretch in stretches:
+            self._done += stretch.ticks.size
+            self._meter.at(self._done)
+            yield stretch
 
 
 def _gathered(paths: Sequence[Path]) -> list[Path]:
@@ -160,31 +170,48 @@ def _label(path: Path) -> tuple[str, tuple[str, ...]]:
     return f"Channel {number}", (f"D{number}", str(number), path.stem)
 
 
-def _read_lines(files: list[Path], meter: Meter) -> list[list[_Chunk]]:
-    lines, done = [], 0
-    for file in files:
-        with file.open("rb") as stream:
-            reader = _File(file, stream)
-            lines.append(reader.chunks())
-        done += reader.size
-        meter.at(done)
-    return lines
-
-
 class _File:
-    """One file of an export."""
+    """One file of an export.
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        self._path = path
-        self._stream = stream
+    Raises:
+        CaptureError: its headers are not what they say, or not all that they say.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.size = path.stat().st_size
+        with path.open("rb") as self._stream:
+            self.chunks = self._chunks()
 
-    def chunks(self) -> list[_Chunk]:
-        """Read all there is.
+    def gaps(self, start: float, end: float) -> int:
+        """Count where data are missing between two times."""
+        ends = [start, *(chunk.end for chunk in self.chunks)]
+        inside = sum(chunk.is_gap(chunk.begin - before) for chunk, before in zip(self.chunks, ends, strict=False))
+        return inside + self.chunks[-1].is_gap(end - ends[-1])
 
-        Raises:
-            CaptureError: it is not what it says, or not all that it says.
-        """
+    def line(self, start: float, end: float) -> Line:
+        """Give the line between two times, in nanoseconds from the first."""
+        first = self.chunks[0]
+        initial = 0 if first.is_gap(first.begin - start) else first.initial
+        ticks = (np.rint((times - start) * 1e9).astype(np.int64) for times in self._times(initial, start, end))
+        return Line(initial, (Toggles(some, int(some[-1])) for some in ticks if some.size))
+
+    def _times(self, level: int, start: float, end: float) -> Iterator[NDArray[np.float64]]:
+        """Yield toggle times in seconds; where data are missing, the level is 0."""
+        before = start
+        with self.path.open("rb") as self._stream:
+            for chunk in self.chunks:
+                if level and chunk.is_gap(chunk.begin - before):
+                    level = 0
+                    yield np.array([before])
+                if level != chunk.initial:
+                    yield np.array([chunk.begin])
+                yield from self._edges(chunk)
+                level, before = chunk.initial ^ chunk.count & 1, chunk.end
+        if level and self.chunks[-1].is_gap(end - before):
+            yield np.array([before])
+
+    def _chunks(self) -> list[_Chunk]:
         version = self._version()
         layout = CHUNKS[version]
         count = 1 if version == 0 else self._unpack(COUNT)[0]
@@ -194,6 +221,7 @@ class _File:
         chunks: list[_Chunk] = []
         for _ in range(count):
             chunks.append(self._chunk(layout, chunks[-1].end if chunks else -MAX_SECONDS))
+            self._stream.seek(chunks[-1].count * TIME.itemsize, 1)
         if left := self.size - self._stream.tell():
             raise self._error(self._stream.tell(), f"{left} bytes more than declared; the file is damaged")
         return chunks
@@ -220,20 +248,25 @@ class _File:
             raise self._error(at, f"expected a sample rate, found {rate[0]}; export the capture again")
         if not not_before <= begin <= end <= MAX_SECONDS:
             raise self._error(at, f"begin {begin} s and end {end} s are no stretch of time; export the capture again")
-        return _Chunk(initial, rate[0] if rate else None, begin, end, self._edges(count, begin, end))
-
-    def _edges(self, count: int, begin: float, end: float) -> NDArray[np.float64]:
-        at = self._stream.tell()
-        room = (self.size - at) // TIME.itemsize
+        here = self._stream.tell()
+        room = (self.size - here) // TIME.itemsize
         if count > room:
-            raise self._error(
-                at, f"declares {count} transitions, has room for {room}; the file is cut, export it again"
-            )
-        edges = np.frombuffer(self._stream.read(count * TIME.itemsize), TIME)
-        self._check(at, ~np.isfinite(edges), edges, "is no time")
-        self._check(at, (edges < begin - ROUNDING_S) | (edges > end + ROUNDING_S), edges, "lies outside of its chunk")
-        self._check(at, np.diff(edges, prepend=-2 * MAX_SECONDS) <= 0, edges, "does not come after the one before")
-        return np.clip(edges, begin, end)
+            expected = f"declares {count} transitions, has room for {room}; the file is cut, export it again"
+            raise self._error(here, expected)
+        return _Chunk(initial, rate[0] if rate else None, begin, end, here, count)
+
+    def _edges(self, chunk: _Chunk) -> Iterator[NDArray[np.float64]]:
+        before = -2 * MAX_SECONDS
+        for done in range(0, chunk.count, PIECE):
+            at = chunk.at + done * TIME.itemsize
+            self._stream.seek(at)
+            edges = np.frombuffer(self._stream.read(min(PIECE, chunk.count - done) * TIME.itemsize), TIME)
+            self._check(at, ~np.isfinite(edges), edges, "is no time")
+            outside = (edges < chunk.begin - ROUNDING_S) | (edges > chunk.end + ROUNDING_S)
+            self._check(at, outside, edges, "lies outside of its chunk")
+            self._check(at, np.diff(edges, prepend=before) <= 0, edges, "does not come after the one before")
+            before = edges[-1]
+            yield np.clip(edges, chunk.begin, chunk.end)
 
     def _check(self, at: int, bad: NDArray[np.bool_], edges: NDArray[np.float64], fault: str) -> None:
         if bad.any():
@@ -249,25 +282,4 @@ class _File:
         return layout.unpack(data)
 
     def _error(self, offset: int, expected: str) -> CaptureError:
-        return CaptureError(self._path, expected, where=f"offset {offset}")
-
-
-def _joined(chunks: list[_Chunk], start: float, end: float) -> _Line:
-    """Join the chunks of a line into one; where data are missing inside the capture, it is 0."""
-    first, last = chunks[0], chunks[-1]
-    initial = 0 if first.is_gap(first.begin - start) else first.initial
-    line, before = _Line(initial, initial), start
-    for chunk in chunks:
-        if chunk.is_gap(chunk.begin - before):
-            line.lose(before)
-        line.set_level(chunk.initial, chunk.begin)
-        line.toggle(chunk.edges)
-        before = chunk.end
-    if last.is_gap(end - before):
-        line.lose(before)
-    return line
-
-
-def _channel(line: _Line, start: float, name: str, aliases: tuple[str, ...]) -> Channel:
-    seconds = np.concatenate([np.empty(0), *line.times]) - start
-    return channel_of(name, line.initial, np.rint(seconds * 1e9).astype(np.int64), aliases)
+        return CaptureError(self.path, expected, where=f"offset {offset}")

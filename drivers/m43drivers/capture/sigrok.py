@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from m43drivers.capture.ahead import ahead
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.common import Meter, Options, bare, distinct_labels, one_line, shown
 from m43drivers.capture.model import Capture, CaptureError, Provenance
-from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, PackedSamples
+from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, PackedSamples, changes_in
+from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["read"]
+__all__ = ["read", "stream"]
 
 VERSIONS = frozenset({"1", "2"})
 SAMPLERATE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*([kmgtpe]?)\s*(?:hz)?", re.IGNORECASE)
@@ -75,6 +77,29 @@ def read(paths: tuple[Path, ...], options: Options) -> Capture:
         _feed(archive, members, samples, options)
     channels = samples.channels(_labels(device))
     return Capture(channels, end_ns, float(device.rate), Provenance(str(path), "sigrok", device.details))
+
+
+def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
+    """Open a sigrok session as a stream; arguments and errors as for `read`."""
+    (path,) = paths
+    with Archive(path) as archive:
+        _check_version(path, archive)
+        device = _device(path, archive.text("metadata"), options)
+        members = _members(path, archive, device)
+        tick_ns = period_ns(device.rate)
+        last_sample_ns(path, _count(path, archive, members, device), tick_ns)
+    labels = tuple(Label(name, aliases) for name, aliases in _labels(device))
+
+    def blocks(mask: int | None) -> Iterator[Block]:
+        everything = (1 << device.lines) - 1
+        with Archive(path) as archive:
+            pieces = _pieces(archive, members, options)
+            with ahead(changes_in(pieces, device.unit, everything if mask is None else mask & everything)) as found:
+                yield from found
+
+    return CaptureStream(
+        labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks
+    )
 
 
 def _check_version(path: Path, archive: Archive) -> None:
@@ -201,10 +226,15 @@ def _count(path: Path, archive: Archive, members: list[str], device: _Device) ->
 
 
 def _feed(archive: Archive, members: list[str], samples: PackedSamples, options: Options) -> None:
+    for piece in _pieces(archive, members, options):
+        samples.feed(piece)
+
+
+def _pieces(archive: Archive, members: list[str], options: Options) -> Iterator[bytes]:
     meter, done = Meter(options.progress, sum(map(archive.size, members))), 0
     for member in members:
         for piece in archive.stream(member):
-            samples.feed(piece)
+            yield piece
             done += len(piece)
             meter.at(done)
 

@@ -71,3 +71,8 @@ class CaptureStream:
     provenance: Provenance
     blocks: Callable[[int | None], Iterator[Block]]
     again: bool = True
+
+    @property
+    def channels(self) -> tuple[Label, ...]:
+        """The labels, by the name that a whole `Capture` has for its channels."""
+        return self.labels

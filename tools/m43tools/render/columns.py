@@ -3,40 +3,73 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from typing import TYPE_CHECKING, Protocol
 
 from m43proto.events import ByteSeen, MessageSeen, TransactionSeen
 from m43proto.evidence import Evidence
 from m43proto.shapes import Shape
+from m43tools.render.bulk import Slot, StretchRenderer
 from m43tools.render.records import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
+    from m43tools.render.bulk import Shown
 
 __all__ = ["CsvWriter", "JsonWriter", "Writer"]
 
 
 class Writer(Protocol):
-    """Takes events one by one."""
+    """Takes what was seen, bit by bit."""
 
     def write(self, event: Event) -> None:
         """Write one event."""
+
+    def write_stretch(self, shown: Shown) -> None:
+        """Write what is shown of a stretch of regular traffic."""
 
 
 class JsonWriter:
     """One JSON object per line."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, layer: str, catalogue: Catalogue) -> None:
         self._stream = stream
+        self._renderer = StretchRenderer(self, layer, catalogue)
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        self._stream.write(json.dumps(record_of(event), ensure_ascii=False) + "\n")
+        self._stream.write(self.line(event))
+
+    def write_stretch(self, shown: Shown) -> None:
+        """Write what is shown of a stretch of regular traffic."""
+        self._stream.write("".join(self._renderer.lines(shown)))
+
+    def text(self, value: object) -> str:
+        """Return a value as it stands in a line."""
+        return json.dumps(value, ensure_ascii=False)
+
+    def line(self, event: Event) -> str:
+        """Return the line of one event."""
+        return self.text(record_of(event)) + "\n"
+
+    def filled(self, record: dict[str, object]) -> list[str]:
+        """Return the lines of records that differ in their `Slot` values only."""
+        slots: list[Slot] = []
+        template = self._template(record, slots) + "\n"
+        return [template % row for row in zip(*(slot.values for slot in slots), strict=True)]
+
+    def _template(self, value: object, slots: list[Slot]) -> str:
+        if isinstance(value, Slot):
+            slots.append(value)
+            return f'"{value.place}"' if value.is_hex else value.place
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{self.text(key)}: {self._template(one, slots)}" for key, one in value.items()) + "}"
+        return self.text(value).replace("%", "%%")
 
 
 _LEADING = ("event", "name", "t_ns", "end_ns", "level", "cause", "detail")
@@ -48,17 +81,49 @@ class CsvWriter:
     def __init__(self, stream: TextIO, layer: str, catalogue: Catalogue) -> None:
         columns = _COLUMNS[layer]
         fields = _field_names(catalogue) if layer == "messages" else []
-        self._writer = csv.DictWriter(
-            stream, [*columns, *fields], restval="", extrasaction="ignore", lineterminator="\n"
-        )
-        self._writer.writeheader()
+        self._stream = stream
+        self._names = [*columns, *fields]
+        self._renderer = StretchRenderer(self, layer, catalogue)
+        self._stream.write(_row(self._names))
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        record = record_of(event)
-        fields = record.get("fields")
-        flat = {**fields, **record} if isinstance(fields, dict) else record
-        self._writer.writerow({key: _cell(value) for key, value in flat.items()})
+        self._stream.write(self.line(event))
+
+    def write_stretch(self, shown: Shown) -> None:
+        """Write what is shown of a stretch of regular traffic."""
+        self._stream.write("".join(self._renderer.lines(shown)))
+
+    def text(self, value: object) -> str:
+        """Return a value as it stands in a row."""
+        return _row([_cell(value), ""])[:-2]
+
+    def line(self, event: Event) -> str:
+        """Return the row of one event."""
+        flat = _flat(record_of(event))
+        return _row([_cell(flat.get(name)) for name in self._names])
+
+    def filled(self, record: dict[str, object]) -> list[str]:
+        """Return the rows of records that differ in their `Slot` values only."""
+        flat = _flat(record)
+        cells = [flat.get(name) for name in self._names]
+        slots = [cell for cell in cells if isinstance(cell, Slot)]
+        places = (
+            cell.place if isinstance(cell, Slot) else self.text(cell).replace("%", "%%") for cell in cells
+        )
+        template = ",".join(places) + "\n"
+        return [template % row for row in zip(*(slot.values for slot in slots), strict=True)]
+
+
+def _flat(record: dict[str, object]) -> dict[str, object]:
+    fields = record.get("fields")
+    return {**fields, **record} if isinstance(fields, dict) else record
+
+
+def _row(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def _columns(*examples: Mapping[str, object]) -> list[str]:

@@ -23,7 +23,7 @@ from m43proto.lensdb import find_lens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EVENT_NAMES", "event_name", "fields_of", "plain", "record_of"]
+__all__ = ["EVENT_NAMES", "IDENTITY", "event_name", "fields_of", "plain", "record_of"]
 
 F_NUMBER_DIGITS = 4
 """Decimals of an f-number in records: finer than the step of its wire word."""
@@ -104,6 +104,10 @@ _RECORDS: dict[type, Callable[[Any], dict[str, object]]] = {
     Violation: _violation_record,
     FragmentSeen: _fragment_record,
 }
+
+
+IDENTITY = frozenset({"maker", "model", "submodel"})
+"""Fields by which the lens database knows a lens."""
 
 
 def fields_of(event: MessageSeen) -> dict[str, object]:

@@ -16,20 +16,27 @@ from m43proto.events import (
     Violation,
 )
 from m43proto.evidence import Evidence
+from m43proto.messages import PUBLIC
 from m43proto.pins import Role
 from m43proto.shapes import SHAPES
+from m43tools.render.bulk import in_order
 from m43tools.render.values import decoded, hex_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from typing import TextIO
 
+    from m43proto.catalogue import Catalogue
+    from m43tools.render.bulk import Shown
     from m43tools.render.glyphs import Glyphs
 
 __all__ = ["TextWriter"]
 
 _HEADINGS = {"bytes": "byte", "transactions": "transaction", "messages": "message"}
 _NAME_WIDTH = 17
+
+_MOST_KNOWN = 1 << 14
+"""Lines that are kept at most, without their times: a lens at rest says the same at each poll."""
 
 
 class TextWriter:
@@ -41,11 +48,23 @@ class TextWriter:
         colour: whether to colour.
         raw: whether to show bytes that nobody understands, too.
         width: columns of the terminal, or None for lines of any length.
+        catalogue: the messages to know.
     """
 
     def __init__(
-        self, stream: TextIO, layer: str, glyphs: Glyphs, *, colour: bool, raw: bool, width: int | None = None
+        self,
+        stream: TextIO,
+        layer: str,
+        glyphs: Glyphs,
+        *,
+        colour: bool,
+        raw: bool,
+        width: int | None = None,
+        catalogue: Catalogue = PUBLIC,
     ) -> None:
+        self._layer = layer
+        self._catalogue = catalogue
+        self._known: dict[Hashable, str] = {}
         self._stream = stream
         self._glyphs = glyphs
         self._colour = colour
@@ -63,7 +82,48 @@ class TextWriter:
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        self._stream.write(self._rows[type(event)](event).rstrip() + "\n")
+        self._stream.write(self._line(event))
+
+    def _line(self, event: Event) -> str:
+        return self._rows[type(event)](event).rstrip() + "\n"
+
+    def write_stretch(self, shown: Shown) -> None:
+        """Write what is shown of a stretch of regular traffic."""
+        if self._layer == "bytes":
+            lines = self._byte_rows(shown)
+        else:
+            pins = shown.stretch.pin_events()
+            lines = in_order(shown, self._transaction_rows(shown), [self._line(pins[at]) for at in shown.pins.tolist()])
+        self._stream.write("".join(lines))
+
+    def _transaction_rows(self, shown: Shown) -> list[str]:
+        stretch, some, octets = shown.stretch, shown.transactions, shown.stretch.values.tobytes()
+        spans = zip(some.tolist(), stretch.t_ns[some].tolist(), stretch.firsts[some].tolist(), stretch.lasts[some].tolist(), strict=True)
+        return [
+            self._timed(t_ns, octets[first:last], lambda at=at: self._asked_for(stretch.message_at(at, self._catalogue)))
+            for at, t_ns, first, last in spans
+        ]
+
+    def _asked_for(self, message: MessageSeen) -> Event:
+        return message if self._layer == "messages" else message.transaction
+
+    def _byte_rows(self, shown: Shown) -> list[str]:
+        stretch, some = shown.stretch, shown.octets
+        columns = (stretch.ns(stretch.ticks[some]), stretch.lens[some], stretch.values[some])
+        return [
+            self._timed(t_ns, (lens, value), lambda t_ns=t_ns, lens=lens, value=value: ByteSeen(t_ns, t_ns, Role.LENS if lens else Role.BODY, value))
+            for t_ns, lens, value in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def _timed(self, t_ns: int, content: Hashable, event: Callable[[], Event]) -> str:
+        """Return the line of an event that differs from others of its content in its time only."""
+        behind = self._known.get(content)
+        if behind is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            seen = event()
+            behind = self._known[content] = self._line(seen).removeprefix(self._time(seen.t_ns))
+        return self._time(t_ns) + behind
 
     def write_legend(self) -> None:
         """Explain the signs."""
@@ -80,7 +140,10 @@ class TextWriter:
         return click.style(text, **style) if self._colour and text else text
 
     def _lead(self, t_ns: int, arrow: str, verdict: str) -> str:
-        return f"{self._style(_seconds(t_ns), dim=True)}  {arrow} {verdict} "
+        return f"{self._time(t_ns)}  {arrow} {verdict} "
+
+    def _time(self, t_ns: int) -> str:
+        return self._style(_seconds(t_ns), dim=True)
 
     def _arrow(self, sender: Role | None) -> str:
         if sender is Role.BODY:

@@ -22,12 +22,27 @@ if TYPE_CHECKING:
 
     from m43drivers.capture.model import Channel
 
-__all__ = ["EXACT_HZ", "Samples", "sampled"]
+__all__ = ["EXACT_HZ", "Samples", "Stretch", "sampled"]
 
 EXACT_HZ = 10**9
 """The rate whose samples are the nanoseconds themselves."""
 
 BATCH = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """The next runs of equal samples.
+
+    Attributes:
+        starts: number of the first sample of each run, strictly increasing; from 0 in the first stretch (``int64``).
+        states: the levels of all lines in each run; neighbours differ (``uint64``).
+        count: how many samples there are up to here.
+    """
+
+    starts: NDArray[np.int64]
+    states: NDArray[np.uint64]
+    count: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,35 +52,55 @@ class Samples:
     Attributes:
         names: of the lines; the k-th is bit k of a state.
         rate_hz: samples per second.
-        count: number of samples, at least 1.
-        starts: number of the first sample of each run, from 0, strictly increasing (``int64``).
-        states: the levels of all lines in each run; neighbours differ (``uint64``).
+        stretches: the runs, to be read once; there is at least one sample.
     """
 
     names: tuple[str, ...]
     rate_hz: int
-    count: int
-    starts: NDArray[np.int64]
-    states: NDArray[np.uint64]
+    stretches: Iterator[Stretch]
 
-    @property
-    def times_ns(self) -> NDArray[np.int64]:
-        """When each run starts, to the nearest nanosecond."""
-        return ticks_to_ns(self.starts, period_ns(Fraction(self.rate_hz)))
+    def times_ns(self, stretch: Stretch) -> NDArray[np.int64]:
+        """When each run of a stretch starts, to the nearest nanosecond."""
+        return ticks_to_ns(stretch.starts, period_ns(Fraction(self.rate_hz)))
 
-    @property
-    def end_ns(self) -> int:
-        """The time of the last sample, to the nearest nanosecond."""
-        return nearest((self.count - 1) * period_ns(Fraction(self.rate_hz)))
+    def end_ns(self, count: int) -> int:
+        """The time of the last of ``count`` samples, to the nearest nanosecond."""
+        return nearest((count - 1) * period_ns(Fraction(self.rate_hz)))
 
     def rows(self) -> Iterator[tuple[int, int]]:
         """Yield time in nanoseconds and state of the start of each run, and of the last sample."""
-        times_ns = self.times_ns
-        for at in range(0, times_ns.size, BATCH):
-            batch = slice(at, at + BATCH)
-            yield from zip(times_ns[batch].tolist(), self.states[batch].tolist(), strict=True)
-        if self.starts[-1] < self.count - 1:
-            yield self.end_ns, int(self.states[-1])
+        now_ns = state = 0
+        stretch = None
+        for stretch in self.stretches:
+            times_ns = self.times_ns(stretch)
+            for at in range(0, times_ns.size, BATCH):
+                batch = slice(at, at + BATCH)
+                for now_ns, state in zip(times_ns[batch].tolist(), stretch.states[batch].tolist(), strict=True):
+                    yield now_ns, state
+        if stretch is not None and now_ns < self.end_ns(stretch.count):
+            yield self.end_ns(stretch.count), state
+
+    def pieces(self, unit: int, size: int) -> Iterator[bytes]:
+        """Yield the samples as little-endian integers of ``unit`` bytes, ``size`` samples at a time."""
+        parts, room = [], size
+        begin, state = 0, np.zeros(0, f"V{unit}")
+        for stretch in self.stretches:
+            octets = stretch.states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
+            states = np.concatenate([state, np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]])
+            borders = np.concatenate([np.full(state.size, begin), stretch.starts, np.array([stretch.count])])
+            while begin < stretch.count:
+                end = min(begin + room, stretch.count)
+                first = int(np.searchsorted(borders[:-1], begin, "right")) - 1
+                last = int(np.searchsorted(borders[:-1], end, "left"))
+                lengths = np.diff(np.clip(borders[first : last + 1], begin, end))
+                parts.append(np.repeat(states[first:last], lengths))
+                room, begin = room - (end - begin), end
+                if not room:
+                    yield b"".join(part.tobytes() for part in parts)
+                    parts, room = [], size
+            state = states[-1:]
+        if parts:
+            yield b"".join(part.tobytes() for part in parts)
 
 
 def sampled(channels: Sequence[Channel], end_ns: int, rate_hz: int) -> Samples:
@@ -82,7 +117,8 @@ def sampled(channels: Sequence[Channel], end_ns: int, rate_hz: int) -> Samples:
     seen = np.append(starts[1:] != starts[:-1], True) & (starts < count)
     starts, states = starts[seen], states[seen]
     changed = np.append(True, states[1:] != states[:-1])
-    return Samples(tuple(one.name for one in channels), rate_hz, count, starts[changed], states[changed])
+    whole = Stretch(starts[changed], states[changed], count)
+    return Samples(tuple(one.name for one in channels), rate_hz, iter([whole]))
 
 
 def _first_samples(times_ns: NDArray[np.int64], rate_hz: int) -> NDArray[np.int64]:

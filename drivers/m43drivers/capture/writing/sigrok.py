@@ -8,15 +8,16 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from m43drivers.capture.writing.sampling import Samples
 
+<<<<<<< HEAD
 __all__ = ["add_entry", "metadata_text", "write"]
+=======
+__all__ = ["add_entry", "write"]
+>>>>>>> wt-d
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -32,7 +33,11 @@ def write(target: Path, samples: Samples, note: str) -> None:
     with zipfile.ZipFile(target, "x") as archive:
         add_entry(archive, "version", b"2")
         add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
+<<<<<<< HEAD
         for number, block in enumerate(_blocks(samples, unit), 1):
+=======
+        for number, block in enumerate(samples.pieces(unit, ENTRY_BYTES // unit), 1):
+>>>>>>> wt-d
             add_entry(archive, f"logic-1-{number}", block)
 
 
@@ -64,17 +69,3 @@ def metadata_text(names: tuple[str, ...], rate_hz: int, unit: int, note: str) ->
         f"unitsize={unit}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _blocks(samples: Samples, unit: int) -> Iterator[bytes]:
-    """Yield the samples as little-endian integers of ``unit`` bytes, an entry at a time."""
-    octets = samples.states.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :unit]
-    states = np.ascontiguousarray(octets).view(f"V{unit}")[:, 0]
-    borders = np.append(samples.starts, samples.count)
-    size = ENTRY_BYTES // unit
-    for begin in range(0, samples.count, size):
-        end = min(begin + size, samples.count)
-        first = int(np.searchsorted(samples.starts, begin, "right")) - 1
-        last = int(np.searchsorted(samples.starts, end, "left"))
-        lengths = np.diff(np.clip(borders[first : last + 1], begin, end))
-        yield np.repeat(states[first:last], lengths).tobytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,9 +34,12 @@ def _header(names: tuple[str, ...], note: str) -> Iterator[str]:
 def _body(samples: Samples) -> Iterator[str]:
     every_line = (1 << len(samples.names)) - 1
     values = cache(_values)
-    yield f"#0\n$dumpvars\n{values(every_line, int(samples.states[0]))}$end\n"
-    for (_, before), (now_ns, after) in pairwise(samples.rows()):
+    rows = samples.rows()
+    _, before = next(rows)
+    yield f"#0\n$dumpvars\n{values(every_line, before)}$end\n"
+    for now_ns, after in rows:
         yield f"#{now_ns}\n{values(before ^ after, after)}"
+        before = after
 
 
 def _values(toggled: int, state: int) -> str:

@@ -1,0 +1,150 @@
+"""Captures for the benchmarks: status polls at the pins, drawn by whole arrays, as long as one likes.
+
+Synthetic, and nothing else: the lens moves focus and zoom from poll to poll, so no two statuses are alike; CLK runs at
+500 kHz, as in the captures that `capture-formats` measured, and every ack line does what specs/2-link.md asks.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from m43proto.checksum import wire_sum
+from m43proto.messages import Status
+from m43proto.pins import LINES, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["DENSE", "IDLE_HEAVY", "RATE_HZ", "Traffic", "entries", "write_session"]
+
+RATE_HZ = 24_000_000
+HALF_BIT = 24
+ENTRY = 4 << 20
+SEED = 43
+
+_CLK, _DATA, _BODY_ACK, _LENS_ACK, _SLEEP, _FOCUS, _SHUTTER = (line.mask for line in LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How busy the bus is.
+
+    Attributes:
+        name: what the report calls it.
+        handshake: samples from one edge of the handshake to the next.
+        period: samples from poll to poll, or 0 for back to back.
+    """
+
+    name: str
+    handshake: int
+    period: int
+
+    def polls(self, rng: np.random.Generator, count: int, first: int) -> NDArray[np.uint8]:
+        """Draw some polls, one sample a byte.
+
+        Args:
+            rng: source of what the lens says.
+            count: how many.
+            first: number of the first; FOCUS is toggled at each.
+        """
+        return np.concatenate([self._poll(rng, number) for number in range(first, first + count)])
+
+    def _poll(self, rng: np.random.Generator, number: int) -> NDArray[np.uint8]:
+        data = bytes.fromhex("c2e10000") + rng.bytes(26)
+        pen = _Pen(self.handshake, _SLEEP | (_FOCUS if number % 2 and self.period else 0))
+        if self.period:
+            pen.hold(_SHUTTER, RATE_HZ // 2000)
+            pen.wait(RATE_HZ // 1000)
+        command = Status.request()
+        pen.body(command)
+        length = len(data) + 1
+        for value in (wire_sum(command), *length.to_bytes(2, "little"), *data, wire_sum(data)):
+            pen.lens(value)
+        pen.wait(max(self.period - pen.length, self.handshake))
+        return pen.samples()
+
+
+class _Pen:
+    """Draws levels as runs."""
+
+    def __init__(self, handshake: int, levels: int) -> None:
+        self._handshake = handshake
+        self._levels = levels | _CLK
+        self._runs: list[tuple[int, int]] = []
+        self.length = 0
+
+    def wait(self, samples: int) -> None:
+        self._runs.append((self._levels, samples))
+        self.length += samples
+
+    def hold(self, mask: int, samples: int) -> None:
+        self._levels ^= mask
+        self.wait(samples)
+        self._levels ^= mask
+
+    def step(self, mask: int) -> None:
+        self._levels ^= mask
+        self.wait(self._handshake)
+
+    def byte(self, value: int) -> None:
+        for place in range(8):
+            level = _DATA if value >> place & 1 else 0
+            self._levels = self._levels & ~(_CLK | _DATA) | level
+            self.wait(HALF_BIT)
+            self._levels |= _CLK
+            self.wait(HALF_BIT if place < 7 else self._handshake)
+
+    def body(self, values: bytes) -> None:
+        self.step(_BODY_ACK)
+        self.step(_LENS_ACK)
+        for index, value in enumerate(values):
+            self.byte(value)
+            self.step(_LENS_ACK)
+            if index < len(values) - 1:
+                self.step(_LENS_ACK)
+        self.step(_BODY_ACK)
+
+    def lens(self, value: int) -> None:
+        self.step(_LENS_ACK)
+        self.step(_BODY_ACK)
+        self.byte(value)
+        self.step(_BODY_ACK)
+        self.step(_LENS_ACK)
+
+    def samples(self) -> NDArray[np.uint8]:
+        levels, lengths = zip(*self._runs, strict=True)
+        return np.repeat(np.array(levels, np.uint8), lengths)
+
+
+DENSE = Traffic("dense", handshake=5, period=0)
+IDLE_HEAVY = Traffic("idle-heavy", handshake=96, period=RATE_HZ // 60)
+
+
+def entries(traffic: Traffic, samples: int) -> Iterator[bytes]:
+    """Yield the samples of a capture, about 4 MiB at a time; after some entries the traffic repeats itself."""
+    rng = np.random.default_rng(SEED)
+    each = max(ENTRY // len(traffic.polls(rng, 2, 0)) * 2, 2)
+    distinct = [traffic.polls(rng, each, each * number).tobytes() for number in range(8)]
+    left, number = samples, 0
+    while left > 0:
+        entry = distinct[number % len(distinct)][:left]
+        yield entry
+        left, number = left - len(entry), number + 1
+
+
+def write_session(path: Path, traffic: Traffic, samples: int) -> None:
+    """Write a capture as a sigrok session."""
+    names = "".join(f"probe{bit + 1}={line}\n" for bit, line in enumerate(LINES))
+    about = f"capturefile=logic-1\ntotal probes={len(LINES)}\nsamplerate={RATE_HZ // 10**6} MHz\ntotal analog=0\n"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("version", "2")
+        archive.writestr("metadata", f"[global]\nsigrok version=0.5.2\n\n[device 1]\n{about}{names}unitsize=1\n")
+        for number, entry in enumerate(entries(traffic, samples), 1):
+            archive.writestr(f"logic-1-{number}", entry)
