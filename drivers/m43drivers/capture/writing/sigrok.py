@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
     from m43drivers.capture.writing.sampling import Samples
 
-<<<<<<< HEAD
 __all__ = ["add_entry", "metadata_text", "write"]
-=======
-__all__ = ["add_entry", "write"]
->>>>>>> wt-d
 
 # What libsigrok puts into one entry.
 ENTRY_BYTES = 4 << 20
@@ -33,11 +29,7 @@ def write(target: Path, samples: Samples, note: str) -> None:
     with zipfile.ZipFile(target, "x") as archive:
         add_entry(archive, "version", b"2")
         add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
-<<<<<<< HEAD
-        for number, block in enumerate(_blocks(samples, unit), 1):
-=======
         for number, block in enumerate(samples.pieces(unit, ENTRY_BYTES // unit), 1):
->>>>>>> wt-d
             add_entry(archive, f"logic-1-{number}", block)
 
 
