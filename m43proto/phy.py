@@ -21,7 +21,17 @@ from m43proto.pins import LINES, Line, Role
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["BITS_PER_BYTE", "LONGEST_BURST", "REST_NS", "BitsLost", "Burst", "LinkSignal", "PinDecoder", "Resumed", "WireByte"]
+__all__ = [
+    "BITS_PER_BYTE",
+    "LONGEST_BURST",
+    "REST_NS",
+    "BitsLost",
+    "Burst",
+    "LinkSignal",
+    "PinDecoder",
+    "Resumed",
+    "WireByte",
+]
 
 BITS_PER_BYTE = 8
 

@@ -1,7 +1,7 @@
 """Captures for the benchmarks: status polls at the pins, drawn by whole arrays, as long as one likes.
 
 Synthetic, and nothing else: the lens moves focus and zoom from poll to poll, so no two statuses are alike; CLK runs at
-500 kHz, as in the captures that `capture-formats` measured, and every ack line does what specs/2-link.md asks.
+500 kHz, and every ack line does what specs/2-link.md asks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from m43proto.checksum import wire_sum
 from m43proto.messages import Status
-from m43proto.pins import LINES, Line
+from m43proto.pins import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DENSE", "IDLE_HEAVY", "RATE_HZ", "Traffic", "entries", "write_session"]
+__all__ = ["DENSE", "IDLE_HEAVY", "RATE_HZ", "Traffic", "entries", "write_csv", "write_session", "write_vcd"]
 
 RATE_HZ = 24_000_000
 HALF_BIT = 24
@@ -148,3 +148,46 @@ def write_session(path: Path, traffic: Traffic, samples: int) -> None:
         archive.writestr("metadata", f"[global]\nsigrok version=0.5.2\n\n[device 1]\n{about}{names}unitsize=1\n")
         for number, entry in enumerate(entries(traffic, samples), 1):
             archive.writestr(f"logic-1-{number}", entry)
+
+
+def _changes(
+    traffic: Traffic, samples: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield the samples at which lines change, the states from then on, and what changes."""
+    at, last = 0, np.zeros(1, np.uint8)
+    for entry in entries(traffic, samples):
+        states = np.frombuffer(entry, np.uint8)
+        changed = np.concatenate([last ^ states[:1], states[1:] ^ states[:-1]])
+        where = np.flatnonzero(changed)
+        if at == 0:
+            where = np.union1d([0], where)
+        yield where + at, states[where], changed[where]
+        at, last = at + len(states), states[-1:]
+
+
+def write_vcd(path: Path, traffic: Traffic, samples: int) -> None:
+    """Write a capture as a value change dump in picoseconds."""
+    names = "".join(f"$var wire 1 {chr(33 + bit)} {line} $end\n" for bit, line in enumerate(LINES))
+    texts = [[f"{state >> bit & 1}{chr(33 + bit)}\n" for bit in range(len(LINES))] for state in range(1 << len(LINES))]
+    with path.open("w", encoding="ascii") as stream:
+        stream.write(f"$timescale 1 ps $end\n$scope module top $end\n{names}$upscope $end\n$enddefinitions $end\n")
+        for where, states, changed in _changes(traffic, samples):
+            if where[0] == 0:
+                changed[0] = (1 << len(LINES)) - 1
+            times = (where * 125_000 + 1) // 3
+            rows = zip(times.tolist(), states.tolist(), changed.tolist(), strict=True)
+            stream.writelines(
+                f"#{t_ps}\n" + "".join(text for bit, text in enumerate(texts[state]) if bits >> bit & 1)
+                for t_ps, state, bits in rows
+            )
+        stream.write(f"#{samples * 125_000 // 3}\n")
+
+
+def write_csv(path: Path, traffic: Traffic, samples: int) -> None:
+    """Write a capture as Saleae Logic 2 exports it."""
+    texts = [",".join(str(state >> bit & 1) for bit in range(len(LINES))) for state in range(1 << len(LINES))]
+    with path.open("w", encoding="ascii") as stream:
+        stream.write(f"Time [s],{','.join(LINES)}\n")
+        for where, states, _ in _changes(traffic, samples):
+            times = (where / RATE_HZ).tolist()
+            stream.writelines(f"{t_s:.9f},{texts[state]}\n" for t_s, state in zip(times, states.tolist(), strict=True))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zipfile
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,12 +140,107 @@ def saleae_binary_bytes(one: Channel, end_ns: int, *, version: int = 0, start_s:
     return struct.pack("<8sii", b"<SALEAE>", version, 0) + heads[version] + borders + times.astype("<f8").tobytes()
 
 
+def sal_bytes(
+    channels: Sequence[Channel],
+    end_ns: int,
+    rate_hz: int = 10**9,
+    *,
+    version: int = 2,
+    chunk: int = 1 << 40,
+    start: int = 0,
+    meta: str | None = None,
+    method: int = zipfile.ZIP_DEFLATED,
+) -> bytes:
+    """Write a Logic 2 session with chunks of ``chunk`` samples; the names stand in ``meta.json``."""
+    rows = [
+        {"type": "channel", "name": one.name, "channel": {"type": "Digital", "deviceChannel": number}}
+        for number, one in enumerate(channels)
+    ]
+    entries = {"meta.json": (json.dumps({"data": {"rowsSettings": rows}}) if meta is None else meta).encode()}
+    for number, one in enumerate(channels):
+        entries[f"digital-{number}.bin"] = _sal_line(one, _sample(end_ns, rate_hz) + 1, rate_hz, version, chunk, start)
+    return zip_bytes(entries, method)
+
+
+def sal_run(length: int) -> bytes:
+    """Write a run: six bits in the first byte, seven in each that follows, the most significant first."""
+    if length < 0x40:
+        return bytes([length])
+    rest = [length & 0x7F]
+    length >>= 7
+    while length >= 0x40:
+        rest.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([0x40 | length, *reversed(rest)])
+
+
+def dsl_bytes(channels: Sequence[Channel], end_ns: int, rate_hz: int, *, version: str = "3") -> bytes:
+    """Write a DSView session of up to 2^24 samples."""
+    samples = samples_of(channels, end_ns, rate_hz)
+    probes = "".join(f"probe{number} = {one.name}\n" for number, one in enumerate(channels))
+    header = (
+        f"[version]\nversion = {version}\n[header]\ndriver = test\ndevice mode = 0\ncapturefile = data\n"
+        f"total samples = {samples.size}\ntotal probes = {len(channels)}\ntotal blocks = 1\n"
+        f"samplerate = {rate_hz} Hz\ntrigger time = 0\ntrigger pos = 0\n{probes}"
+    )
+    entries = {"header": header.encode()}
+    for bit in range(len(channels)):
+        levels = samples >> np.uint64(bit) & np.uint64(1)
+        entries[f"L-{bit}/0"] = np.packbits(levels.astype(np.uint8), bitorder="little").tobytes()
+    return zip_bytes(entries)
+
+
+def ols_bytes(channels: Sequence[Channel], end_ns: int, rate_hz: int, *, keys: Mapping[str, object] = {}) -> bytes:
+    """Write a session of the Logic Sniffer client."""
+    samples = samples_of(channels, end_ns, rate_hz).tolist()
+    rows = [f"{samples[0]:08x}@0"]
+    rows += [f"{now:08x}@{at}" for at, (before, now) in enumerate(pairwise(samples), 1) if now != before]
+    rows += [f"{samples[-1]:08x}@{len(samples) - 1}"]
+    told = {"Size": len(rows), "Rate": rate_hz, "Channels": len(channels), "EnabledChannels": -1} | dict(keys)
+    text = [*(f";{key}: {value}" for key, value in told.items()), *rows, ";CursorEnabled: false"]
+    return ("\n".join(text) + "\n").encode()
+
+
+def logic1_bytes(channels: Sequence[Channel], end_ns: int, rate_hz: int, *, word: int = 1) -> bytes:
+    """Write an export of changes of Logic 1, with a record at the last sample."""
+    samples = samples_of(channels, end_ns, rate_hz).tolist()
+    at = [0, *(k for k in range(1, len(samples)) if samples[k] != samples[k - 1] or k == len(samples) - 1)]
+    return b"".join(struct.pack("<Q", k) + samples[k].to_bytes(word, "little") for k in at)
+
+
+def zip_bytes(entries: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Write a zip archive."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, data in entries.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return target.getvalue()
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
     """Write files into a folder, which is made, and give the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return folder
+
+
+def _sal_line(one: Channel, count: int, rate_hz: int, version: int, chunk: int, start: int) -> bytes:
+    head = struct.pack("<8sIIBdqdBB", b"<SALEAE>", version, 100, 1, float(rate_hz), 1_656_096_668_852, 0.5, 0, 0)
+    toggles = _toggles(one, rate_hz)
+    chunks = []
+    for begin in range(0, count, chunk):
+        end = min(begin + chunk, count)
+        initial = (one.initial + sum(at <= begin for at in toggles)) & 1
+        borders = [begin, *(at for at in toggles if begin < at < end), end]
+        runs = b"".join(sal_run(after - before - 1) for before, after in pairwise(borders))
+        first, last = start + begin, start + end
+        if version == 2:
+            chunks.append(struct.pack("<QQBBQ", first, last, initial, 0, len(runs)) + runs)
+        else:
+            table = struct.pack("<QQQI", 1, first, 0, initial)
+            chunks.append(struct.pack("<6Q", first, last, last - first, rate_hz, 1, len(runs)) + runs + table)
+    return head + struct.pack("<Q", len(chunks)) + b"".join(chunks)
 
 
 def _on_grid(one: Channel, rate_hz: Fraction | int) -> Channel:

@@ -25,6 +25,7 @@ EXIT_BROKEN_PIPE = 141
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "sniff": ("m43tools.sniff:sniff", "Decode a logic-analyser capture: what body and lens said."),
+    "convert": ("m43tools.convert:convert", "Convert a capture to another format."),
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),
     "lens": ("m43tools.lens:lens", "Drive a lens: read it, move aperture and focus, watch it."),

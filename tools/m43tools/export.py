@@ -141,7 +141,7 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
 
 def _same(path: Path, content: bytes) -> bool:
     held = path.read_bytes()
-    if path.suffix == ".sr":
+    if path.suffix in {".sr", ".dsl"}:
         from m43tools.library import same_session
 
         return same_session(held, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import shutil
@@ -154,10 +153,12 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
 
-    CAPTURE is - for what comes in on standard input, decoded as it arrives, or a sigrok session (.sr), a VCD file, a Saleae Logic 2 CSV or binary export (a folder, or its files), or
-    raw packed samples (with --rate). It may also be a recording of m43 lens --record, which holds whole transactions
-    without edges. Lines map by their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used
-    when there, SLEEP, FOCUS and SHUTTER add their events.
+    CAPTURE is a sigrok session (.sr), a VCD file, a CSV or binary export (a folder, or its files) or a session (.sal,
+    best effort) of Saleae Logic 2, a CSV or binary export of Logic 1, a DSView session (.dsl), a Logic Sniffer session
+    (.ols), or raw packed samples (with --rate); or - for VCD, CSV or raw samples from standard input, decoded as they
+    arrive. It may also be a recording of m43 lens --record, which holds whole transactions without edges. Lines map by
+    their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used when there, SLEEP, FOCUS and SHUTTER add their
+    events.
 
     \b
     Examples:
@@ -168,7 +169,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
-      sigrok-cli -d fx2lafw --config samplerate=24m --continuous -O binary | m43 sniff - --rate 24MHz --pins CLK=D0,...
+      m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
     """
     ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
 
@@ -222,6 +223,8 @@ def _refuse_nonsense(request: _Request) -> None:
         raise click.UsageError("--only chooses messages and events; it needs --layer messages")
     known = [*(kind.spec.name for kind in request.catalogue), UNKNOWN, *EVENT_NAMES]
     for name in sorted(request.only - set(known)):
+        import difflib
+
         near = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise click.UsageError(f"--only: nothing is called {name}; {hint}")
@@ -233,9 +236,7 @@ def _same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _write(
-    request: _Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress
-) -> None:
+def _write(request: _Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress) -> None:
     writer = None if request.summary else _writer(request, stream)
     to_file = request.output is not None
     hides = stream.isatty()

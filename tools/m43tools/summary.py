@@ -144,8 +144,8 @@ class Summary:
     def add_stretch(self, shown: Shown, catalogue: Catalogue) -> None:
         """Count what is shown of a stretch of regular traffic."""
         stretch, some = shown.stretch, shown.transactions
-        for kind, count in zip(*_counted(stretch.pins.kinds[shown.pins]), strict=True):
-            self.pin_events[PIN_EVENTS[kind]] += count
+        for number, count in zip(*_counted(stretch.pins.kinds[shown.pins]), strict=True):
+            self.pin_events[PIN_EVENTS[number]] += count
         if not some.size:
             return
         opcodes = stretch.opcodes[some]

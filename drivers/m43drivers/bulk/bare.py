@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m43drivers.bulk.bursts import FrameLines, Rows
 from m43drivers.bulk.columns import DATA_AT, LENGTH_AT, SHAPE_CODES, SUM_AT, Stretch
 from m43drivers.bulk.decoder import MOST_CARRIED, Decoder
 from m43drivers.capture.times import nearest, ticks_to_ns
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from m43drivers.bulk.bursts import FrameLines, Rows
     from m43drivers.bulk.decoder import Found
     from m43proto.catalogue import Catalogue
 
@@ -150,7 +150,9 @@ class _Clocks:
 
     def edge_from(self, row: int) -> int:
         """Return the first row from one on in which CLK or SLEEP changes, or the number of rows."""
-        found = [edges[at] for edges in (self._edges, self._sleeps) if (at := int(np.searchsorted(edges, row))) < len(edges)]
+        found = [
+            edges[at] for edges in (self._edges, self._sleeps) if (at := int(np.searchsorted(edges, row))) < len(edges)
+        ]
         return int(min(found, default=len(self._rows)))
 
     def octets(self, row: int, rose_ns: int) -> _Octets:
@@ -203,7 +205,7 @@ class _Clocks:
         if at == len(self._sleeps):
             return []
         sleep = int(self._sleeps[at])
-        before = int(np.searchsorted(self._rises, sleep, "right"))
+        before = int(np.searchsorted(self._rises, sleep))
         return [(before - (before - first) % BITS_PER_BYTE, sleep + 1)]
 
 
@@ -311,10 +313,19 @@ class _Chain:
         pins = frame.between(told, octets.row_behind(end), octets.rises[reported], np.arange(end - start + 1))
         some = slice(start, end)
         return Stretch(
-            self._tick_ns, values[some], octets.ticks[some], octets.end_ticks[some], firsts - start, lasts - start, shapes, pins
+            self._tick_ns,
+            values[some],
+            octets.ticks[some],
+            octets.end_ticks[some],
+            firsts - start,
+            lasts - start,
+            shapes,
+            pins,
         )
 
-    def _reported(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64], shapes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def _reported(
+        self, firsts: NDArray[np.int64], lasts: NDArray[np.int64], shapes: NDArray[np.uint8]
+    ) -> NDArray[np.int64]:
         """Return for each byte the one with which its turn ends: bytes are reported turn by turn."""
         reported = np.arange(len(self._values))
         for place in range(COMMAND_SIZE):

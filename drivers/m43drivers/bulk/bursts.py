@@ -145,7 +145,9 @@ class Bursts:
         self._from = self._edges_up_to[opened] - clocked[opened]
         self._to = self._edges_up_to[self.falls]
         self._regular = self._regular_ones(longest_low)
-        self._bad = np.flatnonzero(~self._regular | np.concatenate([[False], self._from[1:] != self._to[:-1]])[: len(self)])
+        self._bad = np.flatnonzero(
+            ~self._regular | np.concatenate([[False], self._from[1:] != self._to[:-1]])[: len(self)]
+        )
 
     def __len__(self) -> int:
         return len(self.falls)
@@ -160,7 +162,7 @@ class Bursts:
             if rows.size:
                 within = np.searchsorted(self.falls, rows)
                 regular[within[within < len(self)]] = False
-        return regular
+        return np.asarray(regular, np.bool_)
 
     def good(self, burst: int, row: int) -> bool:
         """Tell whether a burst is regular, and the gap before it, from a row on."""

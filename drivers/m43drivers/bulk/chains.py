@@ -33,7 +33,9 @@ def shape_table(catalogue: Catalogue) -> NDArray[np.uint8]:
     return table
 
 
-def ends_of(sizes: NDArray[np.int64], starts: NDArray[np.int64], values: NDArray[np.uint8], shapes: NDArray[np.uint8]) -> NDArray[np.int64]:
+def ends_of(
+    sizes: NDArray[np.int64], starts: NDArray[np.int64], values: NDArray[np.uint8], shapes: NDArray[np.uint8]
+) -> NDArray[np.int64]:
     """Tell for every burst whether a whole transaction begins with it, and which burst follows that.
 
     Args:

@@ -107,7 +107,8 @@ class Stretch:
     @cached_property
     def opcodes(self) -> NDArray[np.uint16]:
         """The first two bytes of each command, big-endian."""
-        return self.values[self.firsts].astype(np.uint16) << 8 | self.values[self.firsts + 1]
+        high, low = self.values[self.firsts].astype(np.uint16), self.values[self.firsts + 1]
+        return (high << np.uint16(8) | low).astype(np.uint16)
 
     @cached_property
     def has_block(self) -> NDArray[np.bool_]:
@@ -124,7 +125,7 @@ class Stretch:
         """Whether the sum of each command is right."""
         ends = self._sums_before
         total = ends[self.firsts + COMMAND_SIZE] - ends[self.firsts]
-        return total & 0xFF == self.values[self.firsts + SUM_AT]
+        return np.asarray(total & 0xFF == self.values[self.firsts + SUM_AT], np.bool_)
 
     @cached_property
     def data_sums_ok(self) -> NDArray[np.bool_]:
@@ -132,7 +133,7 @@ class Stretch:
         ends = self._sums_before
         starts = np.minimum(self.firsts + DATA_AT, self.lasts - 1)
         total = ends[self.lasts - 1] - ends[starts]
-        return ~self.has_block | (total & 0xFF == self.values[self.lasts - 1])
+        return np.asarray(~self.has_block | (total & 0xFF == self.values[self.lasts - 1]), np.bool_)
 
     @cached_property
     def _sums_before(self) -> NDArray[np.int64]:
@@ -147,7 +148,7 @@ class Stretch:
         writes = self.shapes == _WRITE
         np.subtract.at(steps, self.firsts[writes] + LENGTH_AT, 1)
         np.add.at(steps, self.lasts[writes] - 1, 1)
-        return np.cumsum(steps[:-1], dtype=np.int8) == 0
+        return np.equal(np.cumsum(steps[:-1], dtype=np.int8), 0)
 
     def events(self, catalogue: Catalogue) -> Iterator[Event]:
         """Yield it as the events that the observing engine reports, one by one."""
@@ -190,7 +191,9 @@ class Stretch:
         return read_message(_transaction(wire, SHAPE_CODES[int(self.shapes[index])]), catalogue)
 
 
-def _with_sender(columns: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]) -> Iterator[tuple[int, int, None, int]]:
+def _with_sender(
+    columns: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]],
+) -> Iterator[tuple[int, int, None, int]]:
     for t_ns, end_ns, value in zip(*(column.tolist() for column in columns), strict=True):
         yield t_ns, end_ns, None, value
 

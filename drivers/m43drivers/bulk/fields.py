@@ -20,7 +20,7 @@ from m43proto.shapes import COMMAND_SIZE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from m43proto.schema import Field, Message
+    from m43proto.schema import Field, Message, MessageSpec
 
 __all__ = ["Column", "columns_of"]
 
@@ -48,7 +48,9 @@ class Column:
     def raw(self) -> bool:
         """Whether its value is its bytes."""
         encoding = self.field.encoding
-        return isinstance(encoding.wire, Bytes) and encoding.decode(_PROBE) is _PROBE or encoding.wire is GreedyBytes
+        if encoding.wire is GreedyBytes:
+            return encoding.decode(_PROBE) is _PROBE
+        return isinstance(encoding.wire, Bytes) and encoding.decode(_PROBE) is _PROBE
 
     def wires(self, rows: NDArray[np.uint8]) -> list[Any]:
         """Return the wire value in each transaction: a number, or bytes.
@@ -58,7 +60,8 @@ class Column:
         """
         part = np.ascontiguousarray(rows[:, self.start : self.stop])
         if self.dtype is not None:
-            return part.view(self.dtype)[:, 0].tolist()
+            numbers: list[Any] = part.view(self.dtype)[:, 0].tolist()
+            return numbers
         octets, size = part.tobytes(), self.stop - self.start
         return [octets[at : at + size] for at in range(0, len(rows) * size, size)] if size else [b""] * len(rows)
 
@@ -68,10 +71,10 @@ class Column:
         return encoding.decode(wire if self.dtype is not None else encoding.wire.parse(wire))
 
 
-_PROBE = b"\0probe\0"
+_PROBE = b"\0"
+"""Bytes that an encoding of raw bytes gives back as they are, and that no other does."""
 
 
-@lru_cache(maxsize=256)
 def columns_of(kind: type[Message], size: int) -> tuple[Column, ...] | None:
     """Return the columns of a message in whole transactions without a status byte.
 
@@ -82,7 +85,13 @@ def columns_of(kind: type[Message], size: int) -> tuple[Column, ...] | None:
     Returns:
         the columns, or None where the block has not the size that the declaration states.
     """
-    spec = kind.spec
+    key: Any = kind
+    return _columns(key, size)
+
+
+@lru_cache(maxsize=256)
+def _columns(kind: Any, size: int) -> tuple[Column, ...] | None:
+    spec: MessageSpec = kind.spec
     if spec.size not in (None, _ARGUMENTS_SIZE + size):
         return None
     found = [_column(field, size) for field in spec.fields]

@@ -50,7 +50,9 @@ def found_lines(stream: CaptureStream) -> tuple[CaptureStream, dict[Line, int], 
     return (stream if stream.again else _resumed(stream, prefix, blocks)), mapping, finding
 
 
-def living_lines(stream: CaptureStream, mapping: Mapping[Line, int]) -> tuple[CaptureStream, dict[Line, int], tuple[Line, ...]]:
+def living_lines(
+    stream: CaptureStream, mapping: Mapping[Line, int]
+) -> tuple[CaptureStream, dict[Line, int], tuple[Line, ...]]:
     """Leave out ack lines that never change though CLK does: a probe that was not connected says nothing.
 
     A file is looked through as far as is needed, which is the first traffic where no line is dead. A pipe is looked at
@@ -98,7 +100,9 @@ class _Looker:
         """Return the ack lines that have not changed, if CLK has."""
         if not self._changed >> self._mapping[Line.CLK] & 1:
             return ()
-        return tuple(line for line in ACK_LINES if line in self._mapping and not self._changed >> self._mapping[line] & 1)
+        return tuple(
+            line for line in ACK_LINES if line in self._mapping and not self._changed >> self._mapping[line] & 1
+        )
 
     def looked(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Yield blocks up to the one with which it is done."""

@@ -62,12 +62,12 @@ class _Words:
 
     def of(self, states: NDArray[Any]) -> NDArray[np.uint8]:
         if all(line.bit == channel for line, channel in self._mapping.items()):
-            return states.astype(np.uint8, copy=False) & np.uint8(channels_mask(self._mapping))
+            return np.bitwise_and(states.astype(np.uint8, copy=False), np.uint8(channels_mask(self._mapping)))
         if states.dtype.itemsize * 8 > _TABLE_BITS:
             return self._moved(states)
         if self._table is None:
             self._table = self._moved(np.arange(1 << states.dtype.itemsize * 8, dtype=states.dtype))
-        return self._table[states]
+        return np.asarray(self._table[states], np.uint8)
 
     def _moved(self, states: NDArray[Any]) -> NDArray[np.uint8]:
         levels = np.zeros(len(states), np.uint8)

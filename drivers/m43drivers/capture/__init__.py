@@ -12,16 +12,17 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from importlib import import_module
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from m43drivers.capture import dsview, logic1, ols, raw, saleae_binary, saleae_csv, saleae_session, sigrok, vcd
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.collecting import collected
 from m43drivers.capture.common import Options, shown
 from m43drivers.capture.input import Input
 from m43drivers.capture.merge import merged_changes
-from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance
+from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance, RateMissingError
 from m43drivers.capture.stream import CaptureStream
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READERS",
+    "STDIN",
     "Capture",
     "CaptureError",
     "CaptureStream",
     "Channel",
     "Provenance",
+    "RateMissingError",
     "Reader",
     "merged_changes",
     "open_capture",
@@ -48,6 +51,7 @@ ENOUGH = 64
 MAX_PATH = 200
 MAX_RATE_HZ = 10**18
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+SALEAE_START = b"<SALEAE>"
 VCD_STARTS = (b"$timescale", b"$var", b"$date", b"$comment", b"$version", b"$scope")
 
 
@@ -78,8 +82,22 @@ def _is_zip(head: bytes) -> bool:
     return head.startswith(ZIP_STARTS)
 
 
+def _reader_module(name: str) -> Any:
+    """Import what reads a format, when it is asked for: most of a short run would be spent on the other formats."""
+    return import_module(f"m43drivers.capture.{name}")
+
+
 def _is_saleae_binary(head: bytes) -> bool:
-    return head.startswith(saleae_binary.MAGIC)
+    return head.startswith(SALEAE_START)
+
+
+def _told_by(module: str, test: str) -> Callable[[bytes], bool]:
+    """Return the test of a reader's own, which no zip archive passes."""
+
+    def matches(head: bytes) -> bool:
+        return not _is_zip(head) and bool(getattr(_reader_module(module), test)(head))
+
+    return matches
 
 
 def _is_vcd(head: bytes) -> bool:
@@ -91,25 +109,41 @@ def _never(head: bytes) -> bool:
     return False
 
 
-def _one(opened: Callable[[Input, Options], CaptureStream]) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
-    """Make a reader of one file one of several."""
+def _files_by(module: str, opener: str) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
+    """Return the reader of several files at once."""
 
-    def first(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+    def opened(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+        stream: CaptureStream = getattr(_reader_module(module), opener)(inputs, options)
+        return stream
+
+    return opened
+
+
+def _one_by(module: str, opener: str) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
+    """Return the reader of one file."""
+
+    def opened(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
         (source,) = inputs
-        return opened(source, options)
+        stream: CaptureStream = getattr(_reader_module(module), opener)(source, options)
+        return stream
 
-    return first
+    return opened
 
 
-def _by_path(
-    opened: Callable[[tuple[Path, ...], Options], CaptureStream],
-) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
-    """Make a reader of paths one of inputs."""
+def _path_by(module: str) -> Callable[[tuple[Input, ...], Options], CaptureStream]:
+    """Return the reader of paths."""
 
-    def paths(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
-        return opened(tuple(source.path for source in inputs), options)
+    def opened(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+        stream: CaptureStream = _reader_module(module).stream(tuple(source.path for source in inputs), options)
+        return stream
 
-    return paths
+    return opened
+
+
+def _raw(inputs: tuple[Input, ...], options: Options) -> CaptureStream:
+    (source,) = inputs
+    stream: CaptureStream = _reader_module("raw").stream((source.path,), options, source.head)
+    return stream
 
 
 READERS = (
@@ -118,67 +152,67 @@ READERS = (
         suffixes=(".sr",),
         matches=_is_zip,
         entry="metadata",
-        open=_by_path(sigrok.stream),
+        open=_path_by("sigrok"),
         description="sigrok session (.sr)",
     ),
     Reader(
         name="saleae-session",
         suffixes=(".sal",),
         matches=_is_zip,
-        entry=saleae_session.META,
-        open=_one(saleae_session.open_session),
+        entry="meta.json",
+        open=_one_by("saleae_session", "open_session"),
         description="Saleae Logic 2 session (.sal)",
     ),
     Reader(
         name="dsview",
         suffixes=(".dsl",),
         matches=_is_zip,
-        entry=dsview.HEADER,
-        open=_one(dsview.open_session),
+        entry="header",
+        open=_one_by("dsview", "open_session"),
         description="DSView session (.dsl)",
     ),
     Reader(
         name="saleae-binary",
         suffixes=(),
         matches=_is_saleae_binary,
-        open=saleae_binary.open_export,
+        open=_files_by("saleae_binary", "open_export"),
         description="Saleae Logic 2 binary export (.bin)",
     ),
     Reader(
         name="vcd",
         suffixes=(".vcd",),
         matches=_is_vcd,
-        open=_one(vcd.open_dump),
+        open=_one_by("vcd", "open_dump"),
         pipes=True,
         description="value change dump (.vcd)",
     ),
     Reader(
         name="saleae-csv",
         suffixes=(".csv",),
-        matches=saleae_csv.is_csv,
-        open=_one(saleae_csv.open_table),
+        matches=_told_by("saleae_csv", "is_csv"),
+        open=_one_by("saleae_csv", "open_table"),
         pipes=True,
         description="Saleae Logic 2 or 1 raw CSV export (.csv)",
     ),
     Reader(
         name="ols",
         suffixes=(".ols",),
-        matches=ols.is_ols,
-        open=_one(ols.open_session),
+        matches=_told_by("ols", "is_ols"),
+        open=_one_by("ols", "open_session"),
         description="Logic Sniffer session (.ols)",
     ),
     Reader(
         name="saleae-logic1",
         suffixes=(),
-        matches=logic1.is_changes,
-        open=_one(logic1.open_export),
+        matches=_told_by("logic1", "is_changes"),
+        open=_one_by("logic1", "open_export"),
         description="Saleae Logic 1 binary export of changes (.bin)",
     ),
     Reader(
         name="raw",
         suffixes=(".raw", ".bin", ".dat"),
         matches=_never,
-        open=_by_path(raw.stream),
+        open=_raw,
         pipes=True,
         description="raw packed samples with a given rate (.raw, .bin, .dat)",
     ),
@@ -279,8 +313,8 @@ def _printable(error: CaptureError) -> CaptureError:
 def _found(files: tuple[Path, ...], options: Options) -> tuple[Reader, tuple[Input, ...]]:
     """Find the reader of files, by their kind, their content or their name."""
     if files == (STDIN,):
-        source = Input(STDIN, 0, open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
-        return (_named("raw") if options.rate_hz is not None else _piped(source)), (source,)
+        source = Input(STDIN, 0, FileIO(sys.stdin.fileno(), closefd=False))
+        return _piped(source, options), (source,)
     modes = [_mode(file) for file in files]
     if len(files) == 1 and stat.S_ISDIR(modes[0]):
         return _named("saleae-binary"), (Input(files[0], 0),)
@@ -298,13 +332,14 @@ def _mode(path: Path) -> int:
         raise CaptureError(path, "no path can look like this; check it") from error
 
 
-def _piped(source: Input) -> Reader:
+def _piped(source: Input, options: Options) -> Reader:
     """Find the reader of a pipe by what comes first; without a rate it is no raw samples."""
     while len(source.head) < ENOUGH and source.pipe and (more := source.pipe.read(ENOUGH)):
         source.head += more
     if not source.head:
         raise CaptureError(source.path, "nothing came in; check the program before the pipe")
-    reader = next((reader for reader in READERS if reader.matches(source.head)), None)
+    found = [reader for reader in READERS if reader.matches(source.head)]
+    reader = next(iter(found), None if options.rate_hz is None else _named("raw"))
     if reader is None or not reader.pipes:
         known = ", ".join(reader.description for reader in READERS if reader.pipes)
         begins = f"begins with {shown(source.head[:16])}"

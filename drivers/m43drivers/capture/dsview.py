@@ -120,7 +120,9 @@ def _session(path: Path, archive: Archive, options: Options) -> _Session:
 def _numbers(path: Path, archive: Archive) -> tuple[int, ...]:
     found = sorted(int(match[1]) for match in map(MEMBER.fullmatch, archive.names) if match)
     if not 1 <= len(found) <= MAX_CHANNELS:
-        raise CaptureError(path, f"expected 1 to {MAX_CHANNELS} lines (L-0/0 and on), found {len(found)}; save it again")
+        raise CaptureError(
+            path, f"expected 1 to {MAX_CHANNELS} lines (L-0/0 and on), found {len(found)}; save it again"
+        )
     return tuple(found)
 
 
@@ -137,7 +139,9 @@ def _check(path: Path, archive: Archive, session: _Session) -> None:
         for block, name in enumerate(_members(session, number)):
             wanted = -(-min(BLOCK_SAMPLES, session.samples - block * BLOCK_SAMPLES) // 8)
             if name not in archive.names or archive.size(name) < wanted:
-                raise CaptureError(path, f"expected {wanted} bytes; the file is cut, save it again", where=f"entry {name}")
+                raise CaptureError(
+                    path, f"expected {wanted} bytes; the file is cut, save it again", where=f"entry {name}"
+                )
 
 
 def _keys(text: str) -> dict[str, str]:
@@ -159,7 +163,7 @@ def _stretches(archive: Archive, session: _Session, number: int, told: Callable[
     before, first = np.zeros(1, np.uint8), True
     for block, name in enumerate(_members(session, number)):
         position = block * BLOCK_SAMPLES
-        for piece in archive.stream(name):
+        for piece in filter(None, archive.stream(name)):
             octets = np.frombuffer(piece, np.uint8)
             if first:
                 yield Toggles(np.zeros(int(octets[0]) & 1, np.int64), 0)
@@ -172,7 +176,7 @@ def _stretches(archive: Archive, session: _Session, number: int, told: Callable[
 def _toggles(octets: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Give the bits that differ from the one before, the lowest bit of a byte first."""
     shifted = octets << 1 | np.concatenate([before, octets[:-1]]) >> 7
-    turned = octets ^ shifted
+    turned = (octets ^ shifted).astype(np.uint8)
     some = np.flatnonzero(turned)
     rows, bits = np.nonzero(np.unpackbits(turned[some], bitorder="little").reshape(-1, 8))
     return some[rows] * 8 + bits

@@ -6,17 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from m43drivers.capture.model import CaptureError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from m43drivers.capture.common import Meter
+    from m43drivers.capture.model import CaptureError
 
 __all__ = ["BLOCK", "Input", "Readable", "pieces"]
 
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m43drivers.capture.common import Meter, Options
-from m43drivers.capture.model import CaptureError, Provenance
+from m43drivers.capture.model import CaptureError, Provenance, RateMissingError
 from m43drivers.capture.rows import Rows
 from m43drivers.capture.stream import CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
@@ -63,7 +63,7 @@ def open_export(source: Input, options: Options) -> CaptureStream:
         CaptureError: the rate is missing. The stream raises it for a record.
     """
     if options.rate_hz is None:
-        raise CaptureError(source.path, "Logic 1 exports carry no sample rate; give it with --rate (rate_hz)")
+        raise RateMissingError(source.path, "Logic 1 exports carry no sample rate; give it with --rate (rate_hz)")
     with source.open() as stream:
         word = _word_of(stream.read(4096) or b"") or 1
     lines, tick_ns = options.channels or 8 * word, period_ns(options.rate_hz)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Capture", "CaptureError", "Channel", "Provenance"]
+__all__ = ["Capture", "CaptureError", "Channel", "Provenance", "RateMissingError"]
 
 
 class CaptureError(M43Error):
@@ -30,6 +30,10 @@ class CaptureError(M43Error):
         self.where = where
         self.expected = expected
         super().__init__(f"{self.path}: {where + ': ' if where else ''}{expected}")
+
+
+class RateMissingError(CaptureError):
+    """The capture states no sample rate, and none was given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

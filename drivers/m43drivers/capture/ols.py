@@ -103,7 +103,9 @@ class _Session:
             yield from rows.add(np.array([sample for _, sample in found], np.int64) - origin, states, now - origin)
             found = self._batch(now)
         if "Size" in self.keys and self._whole("Size", 0, 10**12) != count:
-            raise self._error(f"expected {self.keys['Size']} rows (Size), found {count}; the file is cut, save it again")
+            raise self._error(
+                f"expected {self.keys['Size']} rows (Size), found {count}; the file is cut, save it again"
+            )
         last_sample_ns(self._path, now - origin + 1, period_ns(self.rate))
         yield from rows.finish(now - origin)
 

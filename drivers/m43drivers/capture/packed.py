@@ -34,7 +34,7 @@ DEAL_AT = 1 << 17
 STRIP = 1 << 14
 """Bytes that are compared with an idle bus at once."""
 
-ROWS_OF_A_BLOCK = 1 << 17
+ROWS_OF_A_BLOCK = 1 << 16
 """Changes that make a block: enough that what a block costs beside its rows does not count."""
 
 

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from m43drivers.capture.common import Meter, Options
-from m43drivers.capture.model import Capture, CaptureError, Provenance
+from m43drivers.capture.model import Capture, CaptureError, Provenance, RateMissingError
 from m43drivers.capture.packed import MAX_LINES, PackedSamples, changes_in
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
@@ -46,10 +46,10 @@ def read(paths: tuple[Path, ...], options: Options) -> Capture:
     return Capture(channels, end_ns, float(rate), Provenance(str(path), "raw", details))
 
 
-def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
+def stream(paths: tuple[Path, ...], options: Options, head: bytes = b"") -> CaptureStream:
     """Open raw samples as a stream; arguments and errors as for `read`. A path of ``-`` is standard input.
 
-    From standard input, samples are given as they arrive.
+    From standard input, samples are given as they arrive, behind ``head``, which was read of it already.
     """
     (path,) = paths
     rate, lines = _rate(path, options), _lines(path, options)
@@ -61,7 +61,7 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
 
     def blocks(mask: int | None) -> Iterator[Block]:
         everything = (1 << lines) - 1
-        pieces = _arriving() if piped else _pieces(path, options)
+        pieces = _arriving(head) if piped else _pieces(path, options)
         yield from changes_in(pieces, unit, everything if mask is None else mask & everything)
 
     return CaptureStream(
@@ -87,8 +87,9 @@ def _pieces(path: Path, options: Options) -> Iterator[bytes]:
             meter.at(source.tell())
 
 
-def _arriving() -> Iterator[bytes]:
+def _arriving(head: bytes) -> Iterator[bytes]:
     """Yield what comes through standard input, and an empty piece whenever it pauses."""
+    yield head
     while piece := os.read(sys.stdin.fileno(), BLOCK):
         yield piece
         if not select.select([sys.stdin], [], [], 0)[0]:
@@ -97,7 +98,7 @@ def _arriving() -> Iterator[bytes]:
 
 def _rate(path: Path, options: Options) -> Fraction:
     if options.rate_hz is None:
-        raise CaptureError(
+        raise RateMissingError(
             path,
             "raw samples carry no sample rate; give it with --rate (rate_hz), and the number of lines with --channels",
         )

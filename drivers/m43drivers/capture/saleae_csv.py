@@ -270,7 +270,7 @@ class _Table:
         return row
 
     def _moved(self, time: int, number: int) -> int:
-        now = (time + PER_NS // 2) // PER_NS
+        now: int = (time + PER_NS // 2) // PER_NS
         if now < self._now:
             raise self._error(number, "time goes back; export the capture again, sorted by time")
         if now > INT64_MAX:

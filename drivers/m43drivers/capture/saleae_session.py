@@ -115,7 +115,9 @@ def _members(path: Path, archive: Archive) -> dict[str, int]:
     """Give the entries of digital lines and their numbers, in order."""
     found = {name: int(match[1]) for name in archive.names if (match := MEMBER.fullmatch(name))}
     if not found:
-        raise CaptureError(path, "holds no digital line (digital-N.bin), only analog ones; record digital lines")
+        raise CaptureError(
+            path, "a Logic 2 session without digital lines (digital-N.bin); record digital channels, too"
+        )
     if len(found) > MAX_CHANNELS:
         raise CaptureError(path, f"expected at most {MAX_CHANNELS} lines, found {len(found)}; save fewer lines")
     return dict(sorted(found.items(), key=lambda item: item[1]))
@@ -258,7 +260,9 @@ class _File:
             left -= len(piece)
             lengths, used = _lengths(rest + piece)
             if lengths is None:
-                raise self._error(self._at, "a run is too long; the file is damaged, export it as raw CSV")
+                raise self._error(
+                    self._at, "a run is too long, or has no beginning; the file is damaged, export it as raw CSV"
+                )
             rest = (rest + piece)[used:]
             ends = np.concatenate([held, position + np.cumsum(lengths + 1)])
             if ends.size:
@@ -318,7 +322,7 @@ def _lengths(data: bytes) -> tuple[NDArray[np.int64] | None, int]:
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
     sizes = ends - starts + 1
     longest = int(sizes.max())
-    if longest > LONGEST_RUN:
+    if longest > LONGEST_RUN or (octets[starts] >= MORE).any():
         return None, 0
     lengths = (octets[starts] & (SINGLE - 1)).astype(np.int64)
     for place in range(1, longest):
@@ -338,4 +342,4 @@ def _is_last(octets: NDArray[np.uint8]) -> NDArray[np.bool_]:
     certain = below & ((octets < SINGLE) | behind)
     places = np.arange(octets.size)
     since = places - np.maximum.accumulate(np.where(certain, places, -1))
-    return certain | (below & (since % 2 == 0))
+    return np.asarray(certain | (below & (since % 2 == 0)))

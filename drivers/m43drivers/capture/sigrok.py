@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from m43drivers.capture.ahead import ahead
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.common import Meter, Options, bare, distinct_labels, one_line, shown
-from m43drivers.capture.model import Capture, CaptureError, Provenance
+from m43drivers.capture.model import Capture, CaptureError, Provenance, RateMissingError
 from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, PackedSamples, changes_in
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
@@ -34,12 +34,6 @@ PROBE = re.compile(r"probe([1-9]\d{0,4})")
 ESCAPE = re.compile(r"\\(.)")
 ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 TOLD = ("driver", "samplerate", "total probes", "unitsize")
-
-# Other programs' zip archives, told apart by an entry: who can turn them into something readable.
-OTHER_ZIPS = {
-    "meta.json": "this is a Saleae Logic 2 session (.sal); export it as raw data (CSV or binary) from Logic 2",
-    "header": "this is a DSView session (.dsl); export it from DSView as .sr or .vcd",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +91,17 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
             with ahead(changes_in(pieces, device.unit, everything if mask is None else mask & everything)) as found:
                 yield from found
 
-    return CaptureStream(
-        labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks
-    )
+    return CaptureStream(labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks)
 
 
 def _check_version(path: Path, archive: Archive) -> None:
     for name in ("version", "metadata"):
         if name not in archive.names:
-            raise CaptureError(path, _missing(archive, name))
+            raise CaptureError(path, f"a zip archive without the entry {name!r}, so no capture; save the capture again")
     version = archive.text("version").strip()
     if version not in VERSIONS:
         expected = f"expected sigrok session version 1 or 2, found {shown(version)}; save it with sigrok-cli 0.7"
         raise CaptureError(path, expected, where="entry version")
-
-
-def _missing(archive: Archive, name: str) -> str:
-    hints = [hint for entry, hint in OTHER_ZIPS.items() if entry in archive.names]
-    return next(iter(hints), f"a zip archive without the entry {name!r}, so no sigrok session; save the capture again")
 
 
 def _device(path: Path, text: str, options: Options) -> _Device:
@@ -189,7 +176,8 @@ def _number(path: Path, keys: Mapping[str, str], key: str, largest: int) -> int 
 def _samplerate(path: Path, keys: Mapping[str, str]) -> Fraction:
     text = keys.get("samplerate")
     if text is None:
-        raise _bad_key(path, "samplerate", "the session states no sample rate; give it with --rate (rate_hz)")
+        expected = "samplerate: the session states no sample rate; give it with --rate (rate_hz)"
+        raise RateMissingError(path, expected, where="entry metadata")
     match = SAMPLERATE.fullmatch(text.strip())
     rate = Fraction(match[1]) * PREFIXES[match[2].lower()] if match else Fraction(0)
     if not rate:

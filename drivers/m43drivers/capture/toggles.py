@@ -72,11 +72,12 @@ def merged_blocks(lines: Sequence[Line], end: int | None, wanted: int | None) ->
     """Yield the blocks of all lines, in memory that does not grow with them.
 
     Args:
-        lines: up to 64; the k-th is bit k of a state. Those that do not matter are not read.
-        end: the last tick; where None is known, the last that a stretch speaks of.
+        lines: up to 64; the k-th is bit k of a state.
+        end: the last tick, and lines that do not matter are not read; or None, and it is the last of any line.
         wanted: mask of the lines that matter, None for all.
     """
-    lines = [line if wanted is None or wanted >> bit & 1 else Line(0, iter(())) for bit, line in enumerate(lines)]
+    if end is not None and wanted is not None:
+        lines = [line if wanted >> bit & 1 else Line(0, iter(())) for bit, line in enumerate(lines)]
     rows = Rows(len(lines), wanted)
     state = np.uint64(sum(line.initial << bit for bit, line in enumerate(lines)))
     yield from rows.add(np.zeros(1, np.int64), np.array([state]), 0)

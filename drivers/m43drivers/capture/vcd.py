@@ -308,7 +308,7 @@ class _Body:
         found = self._columns and self._columns.read(text, self._tick, self._state)
         if not found:
             return None
-        times_ns = self._times_ns(found.ticks)
+        times_ns = self._times_ns(found.ticks, found.last_tick)
         if times_ns is None:
             return None
         self._tick, self._state = found.last_tick, found.last_state
@@ -316,10 +316,10 @@ class _Body:
         self._source.skip(found.lines)
         return times_ns, found.states
 
-    def _times_ns(self, ticks: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    def _times_ns(self, ticks: NDArray[np.int64], last: int) -> NDArray[np.int64] | None:
         """Convert time stamps as `_time_ns` does, or give None where a product would leave int64."""
         step, parts = self._timescale_ns.numerator, self._timescale_ns.denominator
-        if ticks.size and 2 * (int(ticks[-1]) - self._origin) * step + parts > INT64_MAX:
+        if 2 * (last - self._origin) * step + parts > INT64_MAX:
             return None
         return np.asarray(((ticks - self._origin) * (2 * step) + parts) // (2 * parts), np.int64)
 

@@ -198,7 +198,9 @@ class StretchRenderer:
             record["evidence"] = kind.spec.evidence if kind else Evidence.UNKNOWN
         return self._form.filled(record)
 
-    def _record(self, stretch: Stretch, some: NDArray[np.int64], rows: NDArray[np.uint8], texts: list[str]) -> dict[str, object]:
+    def _record(
+        self, stretch: Stretch, some: NDArray[np.int64], rows: NDArray[np.uint8], texts: list[str]
+    ) -> dict[str, object]:
         verdicts = [self._form.text(verdict) for verdict in (False, True)]
         block = bool(stretch.has_block[some[0]])
         size = int(stretch.sizes[some[0]])

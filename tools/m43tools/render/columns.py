@@ -34,6 +34,9 @@ class Writer(Protocol):
         """Write what is shown of a stretch of regular traffic."""
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class JsonWriter:
     """One JSON object per line."""
 
@@ -47,11 +50,15 @@ class JsonWriter:
 
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
-        self._stream.write("".join(self._renderer.lines(shown)))
+        self._stream.write(self.rows(shown))
+
+    def rows(self, shown: Shown) -> str:
+        """Return the lines of what is shown of a stretch."""
+        return "".join(self._renderer.lines(shown))
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a line."""
-        return json.dumps(value, ensure_ascii=False)
+        return _ENCODE(value)
 
     def line(self, event: Event) -> str:
         """Return the line of one event."""
@@ -68,7 +75,9 @@ class JsonWriter:
             slots.append(value)
             return f'"{value.place}"' if value.is_hex else value.place
         if isinstance(value, dict):
-            return "{" + ", ".join(f"{self.text(key)}: {self._template(one, slots)}" for key, one in value.items()) + "}"
+            return (
+                "{" + ", ".join(f"{self.text(key)}: {self._template(one, slots)}" for key, one in value.items()) + "}"
+            )
         return self.text(value).replace("%", "%%")
 
 
@@ -92,7 +101,11 @@ class CsvWriter:
 
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
-        self._stream.write("".join(self._renderer.lines(shown)))
+        self._stream.write(self.rows(shown))
+
+    def rows(self, shown: Shown) -> str:
+        """Return the rows of what is shown of a stretch."""
+        return "".join(self._renderer.lines(shown))
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a row."""
@@ -108,9 +121,7 @@ class CsvWriter:
         flat = _flat(record)
         cells = [flat.get(name) for name in self._names]
         slots = [cell for cell in cells if isinstance(cell, Slot)]
-        places = (
-            cell.place if isinstance(cell, Slot) else self.text(cell).replace("%", "%%") for cell in cells
-        )
+        places = (cell.place if isinstance(cell, Slot) else self.text(cell).replace("%", "%%") for cell in cells)
         template = ",".join(places) + "\n"
         return [template % row for row in zip(*(slot.values for slot in slots), strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import TextIO
 
+    from m43drivers.bulk.columns import Stretch
     from m43proto.catalogue import Catalogue
     from m43tools.render.bulk import Shown
     from m43tools.render.glyphs import Glyphs
@@ -98,20 +100,21 @@ class TextWriter:
 
     def _transaction_rows(self, shown: Shown) -> list[str]:
         stretch, some, octets = shown.stretch, shown.transactions, shown.stretch.values.tobytes()
-        spans = zip(some.tolist(), stretch.t_ns[some].tolist(), stretch.firsts[some].tolist(), stretch.lasts[some].tolist(), strict=True)
+        columns = (some, stretch.t_ns[some], stretch.firsts[some], stretch.lasts[some])
         return [
-            self._timed(t_ns, octets[first:last], lambda at=at: self._asked_for(stretch.message_at(at, self._catalogue)))
-            for at, t_ns, first, last in spans
+            self._timed(t_ns, octets[first:last], partial(self._asked_for, stretch, at))
+            for at, t_ns, first, last in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
-    def _asked_for(self, message: MessageSeen) -> Event:
+    def _asked_for(self, stretch: Stretch, at: int) -> Event:
+        message = stretch.message_at(at, self._catalogue)
         return message if self._layer == "messages" else message.transaction
 
     def _byte_rows(self, shown: Shown) -> list[str]:
         stretch, some = shown.stretch, shown.octets
         columns = (stretch.ns(stretch.ticks[some]), stretch.lens[some], stretch.values[some])
         return [
-            self._timed(t_ns, (lens, value), lambda t_ns=t_ns, lens=lens, value=value: ByteSeen(t_ns, t_ns, Role.LENS if lens else Role.BODY, value))
+            self._timed(t_ns, (lens, value), partial(ByteSeen, t_ns, t_ns, Role.LENS if lens else Role.BODY, value))
             for t_ns, lens, value in zip(*(column.tolist() for column in columns), strict=True)
         ]
 

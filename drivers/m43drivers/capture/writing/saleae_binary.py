@@ -35,7 +35,8 @@ def write(target: Path, samples: Samples, note: str) -> None:
     (target / NOTE).write_text(f"{note}\n", encoding="utf-8", newline="\n")
     with ExitStack() as stack:
         lines = [
-            _Line(bit, stack.enter_context((target / f"{name}.bin").open("xb"))) for bit, name in enumerate(samples.names)
+            _Line(bit, stack.enter_context((target / f"{name}.bin").open("xb")))
+            for bit, name in enumerate(samples.names)
         ]
         count = 0
         for stretch in samples.stretches:

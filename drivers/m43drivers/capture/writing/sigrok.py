@@ -28,7 +28,7 @@ def write(target: Path, samples: Samples, note: str) -> None:
     unit = (len(samples.names) + 7) // 8
     with zipfile.ZipFile(target, "x") as archive:
         add_entry(archive, "version", b"2")
-        add_entry(archive, "metadata", _metadata(samples, unit, note).encode())
+        add_entry(archive, "metadata", metadata_text(samples.names, samples.rate_hz, unit, note).encode())
         for number, block in enumerate(samples.pieces(unit, ENTRY_BYTES // unit), 1):
             add_entry(archive, f"logic-1-{number}", block)
 
@@ -39,10 +39,6 @@ def add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     entry.create_system = CREATED_ON_UNIX
     entry.external_attr = MODE
     archive.writestr(entry, data, zipfile.ZIP_DEFLATED, LEVEL)
-
-
-def _metadata(samples: Samples, unit: int, note: str) -> str:
-    return metadata_text(samples.names, samples.rate_hz, unit, note)
 
 
 def metadata_text(names: tuple[str, ...], rate_hz: int, unit: int, note: str) -> str:
