@@ -45,63 +45,6 @@ __all__ = ["sniff"]
 
 EXIT_FINDINGS = 1
 
-LAYERS: dict[str, tuple[type, ...]] = {
-    "bytes": (ByteSeen, Violation, FragmentSeen),
-    "transactions": (TransactionSeen, PinEventSeen, Violation, FragmentSeen),
-    "messages": (MessageSeen, PinEventSeen, Violation, FragmentSeen),
-}
-"""What each layer shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What the user wants to see."""
-
-    layer: str
-    from_ns: Fraction | None
-    to_ns: Fraction | None
-    only: frozenset[str]
-
-    def in_time(self, event: Event) -> bool:
-        return (self.from_ns is None or event.t_ns >= self.from_ns) and (self.to_ns is None or event.t_ns < self.to_ns)
-
-    def shows(self, event: Event) -> bool:
-        return isinstance(event, LAYERS[self.layer]) and (not self.only or event_name(event) in self.only)
-
-    def part_in_time(self, stretch: Stretch) -> Shown:
-        """Return what of a stretch lies in the time that is asked for."""
-        if self.from_ns is None and self.to_ns is None:
-            return everything(stretch)
-        starts = (stretch.t_ns, stretch.ns(stretch.pins.ticks), stretch.ns(stretch.ticks))
-        return Shown(stretch, *(np.flatnonzero(self._within(t_ns)) for t_ns in starts))
-
-    def _within(self, t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        within = np.ones(len(t_ns), bool)
-        if self.from_ns is not None:
-            within &= t_ns >= math.ceil(self.from_ns)
-        if self.to_ns is not None:
-            within &= t_ns < math.ceil(self.to_ns)
-        return within
-
-    def part_shown(self, shown: Shown, catalogue: Catalogue) -> Shown:
-        """Leave out the messages and events that are not asked for."""
-        if not self.only:
-            return shown
-        opcodes = shown.stretch.opcodes[shown.transactions]
-        named = [opcode for opcode in np.unique(opcodes).tolist() if _name_of(opcode, catalogue) in self.only]
-        kinds = [number for number, event in enumerate(PIN_EVENTS) if event in self.only]
-        return replace(
-            shown,
-            transactions=shown.transactions[np.isin(opcodes, named)],
-            pins=shown.pins[np.isin(shown.stretch.pins.kinds[shown.pins], kinds)],
-        )
-
-
-def _name_of(opcode: int, catalogue: Catalogue) -> str:
-    kind = catalogue.find(opcode.to_bytes(2, "big"))
-    return kind.spec.name if kind else UNKNOWN
-
-
 def _pins(ctx: click.Context, param: click.Parameter, value: str | None) -> str | dict[str, str] | None:
     if value is None or value == AUTO:
         return value
@@ -171,33 +114,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff session.jsonl --summary
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
     """
-    ctx.exit(_sniff(_Request(catalogue=combined(ctx.obj or ()), **options)))
+    ctx.exit(_sniff(Request(catalogue=combined(ctx.obj or ()), **options)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """The command line."""
-
-    catalogue: Catalogue
-    captures: tuple[Path, ...]
-    layer: str
-    form: str
-    output: Path | None
-    from_ns: Fraction | None
-    to_ns: Fraction | None
-    only: frozenset[str]
-    summary: bool
-    raw: bool
-    pins: str | dict[str, str] | None
-    rate: Fraction | None
-    channels: int | None
-
-    @property
-    def choice(self) -> _Choice:
-        return _Choice(self.layer, self.from_ns, self.to_ns, self.only)
-
-
-def _sniff(request: _Request) -> int:
+def _sniff(request: Request) -> int:
     _refuse_nonsense(request)
     summary = Summary()
     with progress_on_stderr(READING, DECODING) as progress:
@@ -214,7 +134,7 @@ def _sniff(request: _Request) -> int:
     return EXIT_FINDINGS if summary.findings else 0
 
 
-def _refuse_nonsense(request: _Request) -> None:
+def _refuse_nonsense(request: Request) -> None:
     if request.summary and request.form == "csv":
         raise click.UsageError("--summary has no csv form; use --format text or jsonl")
     if request.from_ns is not None and request.to_ns is not None and request.to_ns <= request.from_ns:
@@ -236,15 +156,15 @@ def _same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _write(request: _Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress) -> None:
-    writer = None if request.summary else _writer(request, stream)
+def _write(request: Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress) -> None:
+    writer = None if request.summary else writer_for(request, stream)
     to_file = request.output is not None
     hides = stream.isatty()
     for portion in found:
         if hides:
             progress.hide()
         with whole_lines():
-            _take(request, summary, portion, writer)
+            take(request, summary, portion, writer)
             if not to_file:
                 stream.flush()
     if isinstance(writer, TextWriter):
@@ -252,41 +172,3 @@ def _write(request: _Request, summary: Summary, found: Iterable[Found], stream: 
     if writer is None:
         write = summary_json if request.form == "jsonl" else summary_text
         write(summary, stream)
-
-
-def _take(request: _Request, summary: Summary, portion: Found, writer: Writer | None) -> None:
-    """Count one portion, and write what is to be shown of it."""
-    choice, catalogue = request.choice, request.catalogue
-    if isinstance(portion, End):
-        summary.end_ns = portion.t_ns
-    elif isinstance(portion, Stretch):
-        part = choice.part_in_time(portion)
-        summary.add_stretch(part, catalogue)
-        if writer is not None:
-            writer.write_stretch(choice.part_shown(part, catalogue))
-    else:
-        for event in filter(choice.in_time, portion):
-            summary.add(event)
-            if writer is not None and choice.shows(event):
-                writer.write(event)
-
-
-def _writer(request: _Request, stream: TextIO) -> Writer:
-    if request.form == "jsonl":
-        return JsonWriter(stream, request.layer, request.catalogue)
-    if request.form == "csv":
-        return CsvWriter(stream, request.layer, request.catalogue)
-    width = shutil.get_terminal_size().columns if stream.isatty() else None
-    return TextWriter(
-        stream,
-        request.layer,
-        glyphs_for(stream),
-        colour=_colour(stream),
-        raw=request.raw,
-        width=width,
-        catalogue=request.catalogue,
-    )
-
-
-def _colour(stream: TextIO) -> bool:
-    return stream.isatty() and "NO_COLOR" not in os.environ

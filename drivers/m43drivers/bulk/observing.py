@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from m43drivers.capture.stream import Block, CaptureStream
     from m43proto.catalogue import Catalogue
 
-__all__ = ["channels_mask", "observe_stream"]
+__all__ = ["Words", "channels_mask", "observe_stream"]
 
 _TABLE_BITS = 16
 
@@ -45,7 +45,7 @@ def observe_stream(stream: CaptureStream, mapping: Mapping[Line, int], catalogue
     tick_ns = max(stream.tick_ns, Fraction(1))
     kind = AckedDecoder if Line.BODY_ACK in mapping else BareDecoder
     decoder = kind(tuple(mapping), catalogue, tick_ns)
-    words = _Words(mapping)
+    words = Words(mapping)
     end_ns = 0
     for block in _whole_ns(stream, channels_mask(mapping)):
         yield from decoder.take(block.ticks, words.of(block.states))
@@ -53,7 +53,7 @@ def observe_stream(stream: CaptureStream, mapping: Mapping[Line, int], catalogue
     yield from decoder.finish(end_ns)
 
 
-class _Words:
+class Words:
     """Turns states of channels into levels of lines."""
 
     def __init__(self, mapping: Mapping[Line, int]) -> None:
@@ -61,6 +61,7 @@ class _Words:
         self._table: NDArray[np.uint8] | None = None
 
     def of(self, states: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the levels of these states."""
         if all(line.bit == channel for line, channel in self._mapping.items()):
             return np.bitwise_and(states.astype(np.uint8, copy=False), np.uint8(channels_mask(self._mapping)))
         if states.dtype.itemsize * 8 > _TABLE_BITS:
