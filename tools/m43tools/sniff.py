@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-import math
-import os
-import shutil
-from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from m43drivers.bulk.columns import PIN_EVENTS, Stretch
-from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
-from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
 from m43tools.output import open_output, progress_on_stderr, whole_lines
-from m43tools.render.bulk import Shown, everything
-from m43tools.render.columns import CsvWriter, JsonWriter, Writer
-from m43tools.render.glyphs import glyphs_for
-from m43tools.render.records import EVENT_NAMES, event_name
+from m43tools.render.records import EVENT_NAMES
 from m43tools.render.summary import summary_json, summary_text
 from m43tools.render.text import TextWriter
+from m43tools.sniffing import EXIT_FINDINGS, LAYERS, Request, take, writer_for
 from m43tools.sources import AUTO, DECODING, READING, CaptureOptions, open_source
 from m43tools.summary import Summary
-from m43tools.units import RATE, TIME
+from m43tools.units import RATE, SIZE, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from fractions import Fraction
     from typing import TextIO
 
-    from numpy.typing import NDArray
-
     from m43drivers.bulk.decoder import Found
-    from m43proto.catalogue import Catalogue
-    from m43proto.events import Event
     from m43tools.output import Progress
 
 __all__ = ["sniff"]
 
-EXIT_FINDINGS = 1
+LIVE_ONLY = {
+    "--watch": "watch",
+    "--trigger": "trigger",
+    "--pre": "pre_ns",
+    "--record": "record",
+    "--max-size": "max_size",
+    "--ring": "ring",
+    "--duration": "duration_ns",
+}
+"""Options that go with --live only."""
+
 
 def _pins(ctx: click.Context, param: click.Parameter, value: str | None) -> str | dict[str, str] | None:
     if value is None or value == AUTO:
@@ -65,9 +60,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 
 @click.command(
     short_help="Decode a logic-analyser capture: what body and lens said.",
-    epilog="Exit codes: 0 decoded and clean; 1 decoded, with violations or wrong sums; 2 could not be read.",
+    epilog="Exit codes: 0 decoded and clean; 1 with wrong sums, violations or lost samples; 2 could not be read.",
 )
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--layer", type=click.Choice(list(LAYERS)), default="messages", show_default=True, help="What to show.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "jsonl", "csv"]), default="text", show_default=True, help="How."
@@ -92,6 +87,20 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 )
 @click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
 @click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.option("--live", metavar="SOURCE", help="Decode what an analyser sees, while it runs (fx2lafw, sigrok:demo).")
+@click.option("--watch", is_flag=True, help="Live: a screen of figures instead of rows.")
+@click.option(
+    "--trigger", metavar="EXPR", help="Live: wait for this (Drive, Drive.aperture_f>8, violation, power_up, SLEEP^)."
+)
+@click.option(
+    "--pre", "pre_ns", callback=TIME, metavar="TIME", help="Live: how long before the trigger (default 100ms)."
+)
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE.sr", help="Live: record it, too.")
+@click.option("--max-size", callback=SIZE, metavar="SIZE", help="Live: how much to record at most (default 1GB).")
+@click.option(
+    "--ring", type=click.IntRange(2), metavar="N", help="Live: record to N files in turn; the oldest is removed."
+)
+@click.option("--duration", "duration_ns", callback=TIME, metavar="TIME", help="Live: end after this time.")
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
@@ -103,6 +112,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used when there, SLEEP, FOCUS and SHUTTER add their
     events.
 
+    With --live, an analyser takes the place of CAPTURE (m43 analysers lists them). What it lost is told with its time.
+    Rows that a slow terminal does not take are left out and counted; the decoder loses nothing by that. Ctrl-C ends it
+    in order, with the exit code of what was decoded; a second one ends at once.
+
     \b
     Examples:
       m43 sniff power-up.sr
@@ -112,6 +125,9 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
+      m43 sniff --live fx2lafw --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3
+      m43 sniff --live fx2lafw --pins auto --watch --record all.sr --ring 8 --max-size 2GB
+      m43 sniff --live pico:/dev/ttyACM0 --pins auto --trigger "Drive.aperture_f>8" --pre 50ms --duration 1s
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
     """
     ctx.exit(_sniff(Request(catalogue=combined(ctx.obj or ()), **options)))
@@ -119,6 +135,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
 
 def _sniff(request: Request) -> int:
     _refuse_nonsense(request)
+    if request.live is not None:
+        from m43tools.live import sniff_live
+
+        return sniff_live(request)
     summary = Summary()
     with progress_on_stderr(READING, DECODING) as progress:
         options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
@@ -135,6 +155,7 @@ def _sniff(request: Request) -> int:
 
 
 def _refuse_nonsense(request: Request) -> None:
+    _refuse_wrong_source(request)
     if request.summary and request.form == "csv":
         raise click.UsageError("--summary has no csv form; use --format text or jsonl")
     if request.from_ns is not None and request.to_ns is not None and request.to_ns <= request.from_ns:
@@ -150,6 +171,29 @@ def _refuse_nonsense(request: Request) -> None:
         raise click.UsageError(f"--only: nothing is called {name}; {hint}")
     if request.output is not None and any(_same_file(request.output, capture) for capture in request.captures):
         raise click.UsageError(f"{request.output} is the capture itself; choose another output")
+
+
+def _refuse_wrong_source(request: Request) -> None:
+    """Refuse a capture and a live source together, neither, and options that do not go with what there is."""
+    if request.live is None:
+        if not request.captures:
+            raise click.UsageError("name a CAPTURE, or an analyser with --live SOURCE")
+        given = next(
+            (option for option, name in LIVE_ONLY.items() if getattr(request, name) not in (None, False)), None
+        )
+        if given is not None:
+            raise click.UsageError(f"{given} goes with --live SOURCE only")
+        return
+    if request.captures:
+        raise click.UsageError(f"--live takes the place of a CAPTURE; leave out {request.captures[0]}, or --live")
+    if request.pre_ns is not None and request.trigger is None:
+        raise click.UsageError("--pre says how long before --trigger; give both")
+    if request.record is None and (request.max_size or request.ring):
+        raise click.UsageError("--max-size and --ring say how to --record FILE.sr; give it, too")
+    if request.record is not None and request.record.suffix != ".sr":
+        raise click.UsageError(f"--record writes sigrok sessions; call it FILE.sr, not {request.record}")
+    if request.watch and (request.summary or request.output is not None):
+        raise click.UsageError("--watch shows a screen, no rows; leave out --summary and --output, or --watch")
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from m43proto.events import Event
     from m43tools.summary import Summary
 
-__all__ = ["LAYERS", "Choice", "Request", "colours", "take", "writer_for"]
+__all__ = ["EXIT_FINDINGS", "LAYERS", "Choice", "Request", "colours", "take", "writer_for"]
+
+EXIT_FINDINGS = 1
 
 LAYERS: dict[str, tuple[type, ...]] = {
     "bytes": (ByteSeen, Violation, FragmentSeen),
@@ -44,7 +46,14 @@ LAYERS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user wants to see."""
+    """What the user wants to see.
+
+    Attributes:
+        layer: a key of `LAYERS`.
+        from_ns: from when on, or None.
+        to_ns: until when, or None.
+        only: names of messages and events; empty for all.
+    """
 
     layer: str
     from_ns: Fraction | None
@@ -52,9 +61,11 @@ class Choice:
     only: frozenset[str]
 
     def in_time(self, event: Event) -> bool:
+        """Tell whether an event begins in the time that is asked for."""
         return (self.from_ns is None or event.t_ns >= self.from_ns) and (self.to_ns is None or event.t_ns < self.to_ns)
 
     def shows(self, event: Event) -> bool:
+        """Tell whether an event is shown."""
         return isinstance(event, LAYERS[self.layer]) and (not self.only or event_name(event) in self.only)
 
     def part_in_time(self, stretch: Stretch) -> Shown:
@@ -108,9 +119,18 @@ class Request:
     pins: str | dict[str, str] | None
     rate: Fraction | None
     channels: int | None
+    live: str | None = None
+    watch: bool = False
+    trigger: str | None = None
+    pre_ns: Fraction | None = None
+    record: Path | None = None
+    max_size: int | None = None
+    ring: int | None = None
+    duration_ns: Fraction | None = None
 
     @property
     def choice(self) -> Choice:
+        """Return what is to be shown."""
         return Choice(self.layer, self.from_ns, self.to_ns, self.only)
 
 
@@ -132,6 +152,7 @@ def take(request: Request, summary: Summary, portion: Found, writer: Writer | No
 
 
 def writer_for(request: Request, stream: TextIO) -> Writer:
+    """Return what writes to a stream as the user wants it."""
     if request.form == "jsonl":
         return JsonWriter(stream, request.layer, request.catalogue)
     if request.form == "csv":
@@ -149,4 +170,5 @@ def writer_for(request: Request, stream: TextIO) -> Writer:
 
 
 def colours(stream: TextIO) -> bool:
+    """Tell whether a stream takes colours."""
     return stream.isatty() and "NO_COLOR" not in os.environ
