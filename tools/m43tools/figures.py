@@ -33,6 +33,8 @@ POLLS = 500
 WINDOW_NS = 1_000_000_000
 BUCKETS = 6
 BAR = 24
+NUMBERS = 22
+LABELS = 16
 _STATUS = int.from_bytes(Status.spec.opcode, "big")
 
 
@@ -112,8 +114,8 @@ class Figures:
     def _set_last(self, message: MessageSeen) -> None:
         self._last = lambda: message
 
-    def rows(self, summary: Summary, glyphs: Glyphs) -> list[tuple[str, str]]:
-        """Return what to show: labels and texts."""
+    def rows(self, summary: Summary, glyphs: Glyphs, width: int = 80) -> list[tuple[str, str]]:
+        """Return what to show on a terminal of some columns: labels and texts."""
         transactions, polls = self._in_window()
         values = self._last().values if self._last is not None else {}
         fields = [(name, status_field(name)) for name in STATUS_VALUES]
@@ -126,7 +128,7 @@ class Figures:
             ("polls", f"{polls:.1f} per second"),
             ("lens", _lens(summary)),
             *((label, value_text(field, values.get(name), glyphs)) for name, (label, field) in fields),
-            *_labelled("poll periods", histogram(self._polls_ns)),
+            *_labelled("poll periods", histogram(self._polls_ns, width - LABELS)),
             ("wrong sums", str(wrong)),
             ("violations", _counted(summary.violations)),
             ("lost", f"{self.lost_ticks} samples"),
@@ -156,8 +158,8 @@ class Figures:
         return (after - before) / (end_s - begin_s) if end_s > begin_s else 0.0
 
 
-def histogram(times_ns: Iterable[int]) -> list[str]:
-    """Return the periods between times as rows: from, to, how many, and a bar."""
+def histogram(times_ns: Iterable[int], width: int = 80) -> list[str]:
+    """Return the periods between times as rows: from, to, how many, and a bar for which there is this much room."""
     periods = np.array([later - earlier for earlier, later in pairwise(times_ns)]) / 1e6
     if not periods.size:
         return ["fewer than two polls"]
@@ -165,8 +167,9 @@ def histogram(times_ns: Iterable[int]) -> list[str]:
     buckets = BUCKETS if high - low > 0.1 * BUCKETS else 1
     counts, edges = np.histogram(periods, buckets, (low, max(high, low + 0.1)))
     most = int(counts.max())
+    bar = min(max(width - NUMBERS, 0), BAR)
     return [
-        f"{begin:>7.1f} to {end:<7.1f} ms {count:>4} {'#' * round(BAR * count / most)}"
+        f"{f'{begin:.1f}-{end:.1f}':>13} ms {count:>4} {'#' * round(bar * count / most)}".rstrip()
         for (begin, end), count in zip(pairwise(edges.tolist()), counts.tolist(), strict=True)
     ]
 

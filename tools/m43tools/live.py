@@ -6,12 +6,14 @@ not keep up with are left out and counted, and so are samples that the disk does
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -149,11 +151,6 @@ class _Session:
         return PRE_NS if self._request.pre_ns is None else int(self._request.pre_ns)
 
     def __enter__(self) -> _Session:
-        request = self._request
-        if request.watch:
-            self._screen = Screen().__enter__()
-        elif not request.summary:
-            self._writer = writer_for(request, self._stream)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -179,6 +176,7 @@ class _Session:
             raise click.UsageError(
                 f"--trigger {self._trigger.text}: {self._trigger.line} is not recorded; lines: {have}"
             )
+        self._begin_to_show()
         observer = LiveObserver(mapping, self._request.catalogue, self._tick_ns)
         for item in chain(read, items):
             self._look_for_edge(item, mapping)
@@ -186,6 +184,12 @@ class _Session:
             self._offer()
         self._take_all(observer.finish())
         self._finish()
+
+    def _begin_to_show(self) -> None:
+        if self._request.watch:
+            self._screen = Screen().__enter__()
+        elif not self._request.summary:
+            self._writer = writer_for(self._request, self._stream)
 
     def raise_output_error(self) -> None:
         """Raise what the thread that writes has met.
@@ -303,7 +307,7 @@ class _Session:
         if self._recording is not None:
             self._recording.open(tick)
         held = self._gate.open(t_ns)
-        begin_ns = max(self._gate.opened_ns or 0, self._request.from_ns or 0)
+        begin_ns = max(Fraction(self._gate.opened_ns or 0), self._request.from_ns or Fraction(0))
         self._request = replace(self._request, from_ns=begin_ns)
         for portion in held:
             self._show(portion)
@@ -366,7 +370,8 @@ class _Session:
     def _rows(self) -> list[tuple[str, str]]:
         recording = [] if self._recording is None else [("recording", self._recording.state)]
         waiting = [("trigger", "waits")] if self._waiting else []
-        return [*self._figures.rows(self._summary, glyphs_for(sys.stdout)), *waiting, *recording]
+        width = shutil.get_terminal_size().columns
+        return [*self._figures.rows(self._summary, glyphs_for(sys.stdout), width), *waiting, *recording]
 
     # the end
 

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import TextIO
 
 __all__ = ["MOST_WAITING", "Outlet"]
@@ -73,6 +73,10 @@ class Outlet:
             self._waiting += len(text)
             self._news.notify()
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Have whole lines written; never waits."""
+        self.write("".join(lines))
 
     def flush(self) -> None:
         """Do nothing: what was given is written as soon as it can be."""

@@ -23,7 +23,7 @@ from m43proto.phy import REST_NS
 from m43proto.pins import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from fractions import Fraction
 
     from numpy.typing import NDArray
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from m43drivers.analyser.trigger import EventTrigger
     from m43drivers.bulk.decoder import Decoder
     from m43proto.catalogue import Catalogue
+    from m43proto.events import Event
 
 __all__ = ["FoundGate", "LiveFound", "LiveObserver", "beginning", "fires_in"]
 
@@ -141,11 +142,15 @@ def fires_in(trigger: EventTrigger, portion: LiveFound, catalogue: Catalogue) ->
     """Return when the first event in a portion begins on which a trigger fires, in nanoseconds, or None."""
     if isinstance(portion, Stretch):
         messages = (portion.message_at(at, catalogue) for at in range(len(portion)))
-        hits = [next(filter(trigger.fires, events), None) for events in (messages, portion.pin_events())]
-        return min((hit.t_ns for hit in hits if hit is not None), default=None)
+        hits = (_first(trigger, messages), _first(trigger, portion.pin_events()))
+        return min((t_ns for t_ns in hits if t_ns is not None), default=None)
     if isinstance(portion, list):
-        return next((event.t_ns for event in portion if trigger.fires(event)), None)
+        return _first(trigger, portion)
     return None
+
+
+def _first(trigger: EventTrigger, events: Iterable[Event]) -> int | None:
+    return next((event.t_ns for event in events if trigger.fires(event)), None)
 
 
 class FoundGate:
