@@ -64,6 +64,9 @@ SLACK_NS = 2_000_000_000
 PATIENCE_S = 2.0
 """How long the end waits for a slow output, and a limit of time for samples that do not come."""
 
+FILE_PATIENCE_S = 60.0
+"""How long the end waits for a file."""
+
 EXIT_NOT_RECORDED = 2
 
 
@@ -84,13 +87,13 @@ def sniff_live(request: Request) -> int:
         told = Outlet(sys.stderr)
         stack.callback(told.close, PATIENCE_S)
         stack.enter_context(_ended_by_signals(live.stop))
-        to_file = request.output is not None
         target = stack.enter_context(open_output(request.output))
         outlet = Outlet(target)
+        stack.callback(outlet.close, PATIENCE_S)
         session = _Session(request, trigger, live, outlet, told)
         stack.enter_context(session)
         session.run()
-        left = outlet.close(PATIENCE_S) if not to_file else outlet.close(60)
+        left = outlet.close(FILE_PATIENCE_S if request.output is not None else PATIENCE_S)
         session.raise_output_error()
         if left:
             told.write(f"m43: {left} lines left out at the end: the output is slower than the traffic\n")
