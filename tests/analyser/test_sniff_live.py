@@ -19,15 +19,17 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
-from m43drivers.analyser import ANALYSERS, Notice, NoticeKind
+from m43drivers.analyser import ANALYSERS, Notice, NoticeKind, open_analyser
 from m43drivers.analyser.changes import ChangeFinder
 from m43drivers.analyser.observing import LiveObserver
 from m43drivers.bulk.columns import Stretch
 from m43drivers.capture import open_capture
+from m43drivers.capture.stream import Block
 from m43proto import PUBLIC
-from m43proto.events import FragmentSeen, MessageSeen, Violation
+from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, Violation
 from m43proto.pins import LINES, Line
 from m43tools import live as live_module
 from m43tools.cli import main
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from m43drivers.capture.stream import Block
     from m43proto.events import Event
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals and POSIX signals")
@@ -192,6 +193,28 @@ def test_a_slow_terminal_costs_rows_that_are_counted_and_no_samples(
     skipped = [record["rows"] for record in found if record.get("event") == "skipped"]
     assert skipped
     assert len(found) - len(skipped) + sum(skipped) == everything.count("\n") > 300
+
+
+def test_a_decoder_that_is_too_slow_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "open_analyser", partial(open_analyser, capacity=3000))
+    code, out, err = run(capsys, "--live", "fake:?times=30", "--format", "jsonl")
+    lost = [record for record in records(out) if record.get("event") == "overrun"]
+    assert (code, bool(lost)) == (1, True)
+    assert all(f"{record['t_ns'] / 1e9:.6f} s: overrun: {record['detail']}" in err for record in lost)
+
+
+def test_what_waits_for_more_is_told_when_nothing_comes() -> None:
+    observer = LiveObserver({line: line.bit for line in LINES}, PUBLIC, Fraction(125))
+    finder = ChangeFinder(len(LINES))
+    piece = finder.samples(session_samples()[:IN_STATUS])
+    assert piece is not None
+    assert list(observer.take(piece.block))
+    idle = Block(np.empty(0, np.int64), np.empty(0, np.uint8), IN_STATUS + 1_000_000)
+    waiting = [event for portion in observer.take(idle) if isinstance(portion, list) for event in portion]
+    assert bytes(event.value for event in of(ByteSeen, waiting))[:4] == bytes.fromhex("c1800106")
+    assert list(observer.take(idle)) == []
 
 
 @posix

@@ -2,8 +2,8 @@
 
 The command itself runs, in this process, on a source that plays a simulated session over and over: rows go to a file
 that forgets them, and a ring of recordings is written. The hour is an hour of the stream, played ten times as fast
-(``--pace 1`` plays it in real time). Goals: resident memory at the end no higher than in the first tenth (with 16 MiB of
-play), no descriptor and no thread more than before, nothing lost.
+(``--pace 1`` plays it in real time). Goals: resident memory at the end no higher than in the first tenth (with 16 MiB
+of play), no descriptor and no thread more than before, nothing lost.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
     late = max(watcher.mib[-max(len(watcher.mib) // 10, 1) :], default=0.0)
     print(f"{asked.hours:g} h of stream ({times} sessions) in {time.perf_counter() - began_s:.1f} s; exit code {code}")
     print(
-        f"resident memory: {early:.1f} MiB in the first tenth, {late:.1f} MiB in the last, {max(watcher.mib):.1f} at most"
+        f"resident memory: {early:.1f} MiB in the first tenth, {late:.1f} in the last, {max(watcher.mib):.1f} at most"
     )
     print(f"descriptors {before[0]} before, {after[0]} after; threads {before[1]} before, {after[1]} after")
     return int(code != 0 or late > early + PLAY_MIB or before != after)

@@ -39,6 +39,9 @@ __all__ = ["FoundGate", "LiveFound", "LiveObserver", "beginning", "fires_in"]
 LiveFound: TypeAlias = Found | Notice
 """What a live source gives: what a capture does, and notices between."""
 
+LONGEST_NS = 2_000_000_000
+"""How long what fires a trigger may take: its history ends where it began, and it is known when it has ended."""
+
 
 def beginning(items: Iterator[Item], mapping: Mapping[Line, int] | None) -> list[Item]:
     """Read from a live source what has to be known before it is decoded.
@@ -173,7 +176,7 @@ class FoundGate:
         """Keep a portion for as long as it may be wanted."""
         end_ns = _end_of(portion, self._held[-1][0] if self._held else 0)
         self._held.append((end_ns, portion))
-        while self._held[0][0] < end_ns - self._history_ns:
+        while self._held[0][0] < end_ns - self._history_ns - LONGEST_NS:
             self._held.popleft()
 
     def open(self, t_ns: int) -> list[LiveFound]:
