@@ -217,6 +217,24 @@ def test_what_waits_for_more_is_told_when_nothing_comes() -> None:
     assert list(observer.take(idle)) == []
 
 
+def test_wrong_lines_fill_no_memory() -> None:
+    """Clocks without end that are no traffic: what fits nowhere is told now and then, not at the end of time."""
+    observer = LiveObserver({Line.CLK: 0, Line.DATA: 1}, PUBLIC, Fraction(125), most_vain=5000)
+    finder, rng = ChangeFinder(2), np.random.default_rng(8)
+    fragments = []
+    for _ in range(20):
+        clocks = (
+            np.tile(np.array([0, 0, 1, 1], np.uint8), 1000)
+            | np.repeat(rng.integers(0, 2, 1000), 4).astype(np.uint8) << 1
+        )
+        piece = finder.samples(clocks)
+        assert piece is not None
+        found = [event for portion in observer.take(piece.block) if isinstance(portion, list) for event in portion]
+        fragments += of(FragmentSeen, found)
+    assert len(fragments) > 5
+    assert max(len(fragment.data) for fragment in fragments) < 1000
+
+
 @posix
 @pytest.mark.parametrize("after_s", [0.0, 0.2, 0.45])
 def test_ctrl_c_leaves_whole_lines_and_a_recording(tmp_path: Path, after_s: float) -> None:

@@ -19,6 +19,7 @@ from m43drivers.bulk.looking import WAITED_ROWS, Looker
 from m43drivers.bulk.observing import Words
 from m43drivers.capture.stream import Block
 from m43drivers.capture.times import nearest
+from m43proto.events import ByteSeen
 from m43proto.phy import REST_NS
 from m43proto.pins import Line
 
@@ -41,6 +42,9 @@ LiveFound: TypeAlias = Found | Notice
 
 LONGEST_NS = 2_000_000_000
 """How long what fires a trigger may take: its history ends where it began, and it is known when it has ended."""
+
+MOST_VAIN = 1 << 22
+"""Rows without anything that is understood: some 200 kilobytes."""
 
 
 def beginning(items: Iterator[Item], mapping: Mapping[Line, int] | None) -> list[Item]:
@@ -80,9 +84,13 @@ class LiveObserver:
         mapping: the channel of each line, by its number.
         catalogue: the messages to know.
         tick_ns: length of a tick in nanoseconds, not below 1.
+        most_vain: rows in which bytes are found but nothing that holds them, before it begins anew: what fits nowhere
+            is told as a whole, and would fill the memory where the lines are the wrong ones.
     """
 
-    def __init__(self, mapping: Mapping[Line, int], catalogue: Catalogue, tick_ns: Fraction) -> None:
+    def __init__(
+        self, mapping: Mapping[Line, int], catalogue: Catalogue, tick_ns: Fraction, most_vain: int = MOST_VAIN
+    ) -> None:
         self._lines = tuple(mapping)
         self._kind = AckedDecoder if Line.BODY_ACK in mapping else BareDecoder
         self._catalogue = catalogue
@@ -93,6 +101,8 @@ class LiveObserver:
         self._behind: int | None = None
         self._changed = 0
         self._end = -1
+        self._most_vain = most_vain
+        self._vain = 0
 
     def take(self, item: Item) -> Iterator[LiveFound]:
         """Take the next block or notice; yield what it completes."""
@@ -106,7 +116,14 @@ class LiveObserver:
                 yield from self._decoder.flush()
             return
         self._changed, self._state = int(block.ticks[-1]), block.states[-1:]
-        yield from self._decoder.take(*_changes(block.ticks, self._words.of(block.states)))
+        self._vain += block.ticks.size
+        for portion in self._decoder.take(*_changes(block.ticks, self._words.of(block.states))):
+            if not (isinstance(portion, list) and all(isinstance(event, ByteSeen) for event in portion)):
+                self._vain = 0
+            yield portion
+        if self._vain > self._most_vain:
+            yield from self._begin_anew(block.end + 1)
+            self._behind = block.end + 1
 
     def finish(self) -> Iterator[Found]:
         """Take the end of the source; yield what was still open, and last the end."""
@@ -115,10 +132,14 @@ class LiveObserver:
     def _break_off(self, notice: Notice) -> Iterator[LiveFound]:
         until = notice.tick if notice.until is None else notice.until
         if self._behind is None:
-            yield from (found for found in self._decoder.finish(self._ns(notice.tick)) if not isinstance(found, End))
-            self._decoder = self._new()
+            yield from self._begin_anew(notice.tick)
         self._behind, self._end = until, max(self._end, until - 1)
         yield notice
+
+    def _begin_anew(self, tick: int) -> Iterator[Found]:
+        yield from (found for found in self._decoder.finish(self._ns(tick)) if not isinstance(found, End))
+        self._decoder = self._new()
+        self._vain = 0
 
     def _opened(self, block: Block, start: int) -> Block:
         """Return the first block behind a hole with a row for the levels at its start."""
