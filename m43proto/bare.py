@@ -44,7 +44,7 @@ class BareFramer(Framer):
         super().__init__(shape_of)
         self._hunting = True
         self._bare: list[WireByte] = []
-        self._handlers |= {WireByte: self._take_bare, BitsLost: self._take_bare_bits}
+        self._handlers.update({WireByte: self._take_bare, BitsLost: self._take_bare_bits})
 
     @property
     def at_rest(self) -> bool:

@@ -79,6 +79,8 @@ class Encoding:
         decode: wire value -> value in units.
         encode: value in units -> wire value; raises `EncodeError` for a value that the wire cannot hold.
         labels: words for known values, in wire order, for encodings made by `choice`.
+        wire_unit: what the wire integer counts, as the end of a name in code without floating point (``"m_x200"``: 200
+            of them are a metre), where a mere division of the value does not tell.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Encoding:
     decode: Callable[[Any], Any]
     encode: Callable[[Any], Any]
     labels: Mapping[int, str] | None = None
+    wire_unit: str = ""
 
     @property
     def layout(self) -> Construct[Any, Any]:
@@ -218,9 +221,25 @@ def plain(layout: Construct[Any, Any]) -> Encoding:
     return Encoding(str(layout), layout, size, "", "as on the wire", _same, _same)
 
 
-F_NUMBER = Encoding("aperture", Int16ul, 2, "f", "Av × 256; f = 2^(word / 512)", f_number_of, _encode_f_number)
+F_NUMBER = Encoding(
+    "aperture",
+    Int16ul,
+    2,
+    "f",
+    "Av × 256; f = 2^(word / 512)",
+    f_number_of,
+    _encode_f_number,
+    wire_unit=f"av_x{AV_STEPS}",
+)
 DISTANCE = Encoding(
-    "focus distance", Int16ul, 2, "m", "5 mm per count; FFFF = infinity", _decode_distance, _encode_distance
+    "focus distance",
+    Int16ul,
+    2,
+    "m",
+    "5 mm per count; FFFF = infinity",
+    _decode_distance,
+    _encode_distance,
+    wire_unit=f"m_x{DISTANCE_STEPS_PER_M}",
 )
 FOCUS_POSITION = Encoding(
     "focus position",

@@ -129,16 +129,16 @@ def test_a_stale_capture_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         shutil.copytree(one, tmp_path / "captures" / one.name)
     shutil.copy(ROOT / "captures" / "README.md", tmp_path / "captures")
     page = tmp_path / "captures" / "README.md"
-    assert Run(("export", "captures", "-o", tmp_path), capsys).out == f"written: {page}\n"
-    assert Run(("export", "captures", "--check", "-o", tmp_path), capsys).code == 0
+    assert Run(("export", "captures", "--root", tmp_path), capsys).out == f"written: {page}\n"
+    assert Run(("export", "captures", "--check", "--root", tmp_path), capsys).code == 0
     folder = tmp_path / "captures" / SYNTHETIC[0].name
     whole = (folder / CAPTURE).read_bytes()
     (folder / CAPTURE).write_bytes(b"")
     (folder / EXPECTED).unlink()
-    run = Run(("export", "captures", "--check", "-o", tmp_path), capsys)
+    run = Run(("export", "captures", "--check", "--root", tmp_path), capsys)
     assert run.code == 1
     assert run.out == f"stale: {folder / CAPTURE}\nstale: {folder / EXPECTED}\n"
-    assert Run(("export", "captures", "-o", tmp_path), capsys).code == 0
+    assert Run(("export", "captures", "--root", tmp_path), capsys).code == 0
     assert same_session((folder / CAPTURE).read_bytes(), whole)
 
 
@@ -160,14 +160,14 @@ def test_a_provenance_that_is_not_true_is_told_in_a_line(
     text = (folder / "capture.toml").read_text(encoding="utf-8")
     assert old in text
     (folder / "capture.toml").write_text(text.replace(old, new), encoding="utf-8")
-    run = Run(("export", "captures", "-o", tmp_path), capsys)
+    run = Run(("export", "captures", "--root", tmp_path), capsys)
     assert run.code == 2
     assert line in run.err
     assert run.err.count("\n") == 1
 
 
 def test_a_folder_without_captures_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = Run(("export", "captures", "-o", tmp_path), capsys)
+    run = Run(("export", "captures", "--root", tmp_path), capsys)
     assert run.code == 2
     assert "no captures/*/capture.toml here" in run.err
 

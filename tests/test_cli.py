@@ -163,7 +163,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_everything_generated_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = run("export", "--check", "-o", str(ROOT), capsys=capsys)
+    shown = run("export", "--check", "--root", str(ROOT), capsys=capsys)
     assert (shown.code, shown.out) == (0, ""), f"run: m43 export\n{shown.out}"
 
 
@@ -183,15 +183,15 @@ def pages(tmp_path: Path, page: str) -> Path:
 
 def test_a_stale_page_is_named_and_then_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = pages(tmp_path, "before\n<!-- generated: shapes -->\nold\n<!-- end generated -->\nafter\n")
-    checked = run("export", "spec", "--check", "-o", str(tmp_path), capsys=capsys)
+    checked = run("export", "spec", "--check", "--root", str(tmp_path), capsys=capsys)
     assert (checked.code, checked.out) == (1, f"stale: {page}\n")
     assert "old" in page.read_text(encoding="utf-8")
-    assert run("export", "spec", "-o", str(tmp_path), capsys=capsys).out == f"written: {page}\n"
+    assert run("export", "spec", "--root", str(tmp_path), capsys=capsys).out == f"written: {page}\n"
     text = page.read_text(encoding="utf-8")
     assert "| `read` (C) | C | the lens sends a block with its sum | confirmed | [1] |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert run("export", "spec", "--check", "-o", str(tmp_path), capsys=capsys).code == 0
+    assert run("export", "spec", "--check", "--root", str(tmp_path), capsys=capsys).code == 0
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_broken_page_is_one_clear_line(
 ) -> None:
     if page is not None:
         pages(tmp_path, page)
-    shown = run("export", "spec", "-o", str(tmp_path), capsys=capsys)
+    shown = run("export", "spec", "--root", str(tmp_path), capsys=capsys)
     assert shown.code == 2
     assert text in shown.err
     assert shown.err.count("\n") == 1

@@ -41,12 +41,13 @@ def test_every_option_in_the_readme_exists() -> None:
     from m43tools.conform import conform
     from m43tools.lens import lens as driven
     from m43tools.lenses import lenses
+    from m43tools.plot import plot
     from m43tools.simulate.body import body
     from m43tools.simulate.lens import lens
     from m43tools.simulate.session import session
     from m43tools.sniff import sniff
 
-    commands = (root, sniff, lens, body, session, lenses, conform, *driven.commands.values())
+    commands = (root, sniff, plot, lens, body, session, lenses, conform, *driven.commands.values())
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
     own = [line for line in shell_lines(README) if line.startswith("m43 ")]
     own += re.findall(r"`((?:m43 |--)[^`]*)`", README)
@@ -109,6 +110,7 @@ def test_the_wheel_holds_exactly_the_three_packages(tmp_path: Path) -> None:
     scripts = (ROOT / "drivers" / "m43drivers" / "simulator" / "scripts").glob("*.toml")
     assert {f"m43drivers/simulator/scripts/{path.name}" for path in scripts} <= set(names)
     assert {f"m43tools/conformance/report/report.{kind}" for kind in ("html.jinja", "css", "js")} <= set(names)
+    assert "m43tools/exporting/templates/wireshark/m43.lua.jinja" in names
     [source] = tmp_path.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}

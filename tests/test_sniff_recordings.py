@@ -188,14 +188,17 @@ def test_options_of_captures_are_refused(
     assert text in shown.err
 
 
-def test_a_recording_goes_alone_and_a_damaged_one_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recording_among_captures_is_one_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "x.jsonl", power(0, 5))
     other = vcd(tmp_path, session())
-    shown = sniffed(capsys, other, path)
-    assert shown.code == 2
-    assert "x.jsonl is a recording of exchanges, and goes alone" in shown.err
+    shown = sniffed(capsys, other, path, "--format", "jsonl")
+    assert shown.code == 0
+    assert list(dict.fromkeys(row["capture"] for row in shown.records)) == [str(other), str(path)]
+    assert sniffed(capsys, other, path, "--pins", "auto").code == 2
+
+
+def test_a_damaged_recording_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "x.jsonl", power(0, 5))
     path.write_text(path.read_text() + '{"do": "pow')
     shown = sniffed(capsys, path)
     assert (shown.code, shown.err) == (

@@ -7,6 +7,7 @@ Synthetic, and nothing else: the lens moves focus and zoom from poll to poll, so
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -146,8 +147,25 @@ def write_session(path: Path, traffic: Traffic, samples: int) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("version", "2")
         archive.writestr("metadata", f"[global]\nsigrok version=0.5.2\n\n[device 1]\n{about}{names}unitsize=1\n")
+        known: dict[bytes, bytes] = {}
         for number, entry in enumerate(entries(traffic, samples), 1):
-            archive.writestr(f"logic-1-{number}", entry)
+            if entry not in known:
+                engine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+                known[entry] = engine.compress(entry) + engine.flush()
+            _write_deflated(archive, f"logic-1-{number}", entry, known[entry])
+
+
+def _write_deflated(archive: zipfile.ZipFile, name: str, entry: bytes, deflated: bytes) -> None:
+    """Write an entry whose deflated form is at hand: it is stored, and its header then says what it is."""
+    info = zipfile.ZipInfo(name)
+    archive.writestr(info, deflated)
+    info.compress_type, info.file_size, info.CRC = zipfile.ZIP_DEFLATED, len(entry), zlib.crc32(entry)
+    stream = archive.fp
+    assert stream is not None
+    end = stream.tell()
+    stream.seek(info.header_offset)
+    stream.write(info.FileHeader(zip64=False))
+    stream.seek(end)
 
 
 def _changes(

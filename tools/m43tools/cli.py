@@ -25,6 +25,7 @@ EXIT_BROKEN_PIPE = 141
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "sniff": ("m43tools.sniff:sniff", "Decode a logic-analyser capture: what body and lens said."),
+    "plot": ("m43tools.plot:plot", "Draw a capture: focus, aperture and zoom over time, and its lines."),
     "convert": ("m43tools.convert:convert", "Convert a capture to another format."),
     "lenses": ("m43tools.lenses:lenses", "Look lenses up: identity, focal range, apertures, sources."),
     "messages": ("m43tools.messages:messages", "Show the message catalogue: fields, units, evidence, sources."),

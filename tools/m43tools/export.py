@@ -11,9 +11,11 @@ import click
 from m43proto.errors import M43Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["TARGETS", "export"]
+    from m43proto.catalogue import Catalogue
+
+__all__ = ["FOREIGN", "TARGETS", "export"]
 
 EXIT_STALE = 1
 
@@ -27,7 +29,7 @@ def _spec_pages(root: Path) -> dict[Path, bytes]:
     pages = sorted((root / "specs").glob("*.md"))
     if not pages:
         raise M43Error(
-            f"{root}: no page of the spec (specs/*.md) here; run it in the root of the repository or give -o"
+            f"{root}: no page of the spec (specs/*.md) here; run it in the root of the repository or give --root"
         )
     return {page: filled(page.read_text(encoding="utf-8"), page.name).encode() for page in pages}
 
@@ -62,7 +64,7 @@ def _picture(root: Path) -> dict[Path, bytes]:
     for event in observe(capture, lines_by_name(capture), PUBLIC):
         if isinstance(event, LAYERS["messages"]):
             writer.write(event)
-    writer.write_legend()
+    writer.finish()
     target = root / "specs" / "pictures" / "sniff.svg"
     fresh = svg_of(stream.getvalue(), f"m43 sniff {PICTURED}")
     held = target.read_text(encoding="utf-8") if target.exists() else ""
@@ -94,26 +96,64 @@ TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
     "captures": _captures,
     "schema": _schema,
 }
-"""What can be exported: name -> function from the root of the repository to the files and what they should hold."""
+"""What stands in the repository only: name -> function from its root to the files and what they should hold."""
+
+
+def _sigrok(catalogue: Catalogue) -> dict[str, bytes]:
+    from m43tools.exporting.sigrok import sigrok_files
+
+    return sigrok_files(catalogue)
+
+
+def _saleae(catalogue: Catalogue) -> dict[str, bytes]:
+    from m43tools.exporting.saleae import saleae_files
+
+    return saleae_files(catalogue)
+
+
+def _wireshark(catalogue: Catalogue) -> dict[str, bytes]:
+    from m43tools.exporting.wireshark import wireshark_files
+
+    return wireshark_files(catalogue)
+
+
+def _c(catalogue: Catalogue) -> dict[str, bytes]:
+    from m43tools.exporting.c import c_files
+
+    return c_files(catalogue)
+
+
+FOREIGN: dict[str, tuple[str, Callable[[Catalogue], dict[str, bytes]]]] = {
+    "sigrok": ("tools/sigrok", _sigrok),
+    "saleae": ("tools/saleae", _saleae),
+    "wireshark": ("tools/wireshark", _wireshark),
+    "c": ("tools/c", _c),
+}
+"""What other programs take, anywhere: name -> (folder in the repository, function from messages to files in it)."""
 
 
 @click.command(
     short_help="Write what is generated from the message tables.",
     epilog="Exit codes: 0 written, or up to date; 1 with --check: stale; 2 wrong usage or a broken page.",
 )
-@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice(list(TARGETS)))
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Choice([*TARGETS, *FOREIGN]))
 @click.option(
-    "-o",
-    "--output",
-    "root",
+    "--root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=".",
     metavar="DIR",
     help="Root of the repository (default: here).",
 )
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write sigrok, saleae or c into DIR, with the messages of --catalogue; needs no repository.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; name what is stale.")
 @click.pass_context
-def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: bool) -> None:
+def export(ctx: click.Context, targets: tuple[str, ...], root: Path, output: Path | None, *, check: bool) -> None:
     r"""Write what is generated from the message tables; all of it without a TARGET.
 
     \b
@@ -122,13 +162,19 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
     diagrams the timing diagrams of each shape, specs/pictures/timing-*.svg
     captures the synthetic captures, each by the command in its capture.toml, and the table in captures/README.md
     schema   the JSON Schema of the reports of m43 conform, specs/schema/
+    sigrok   protocol decoders for PulseView and sigrok-cli, tools/sigrok/
+    saleae   a high-level analyser for Saleae Logic 2, tools/saleae/
+    wireshark  a dissector of what m43 sniff --format pcapng writes, tools/wireshark/
+    c        a codec and a transaction parser in C99, tools/c/
 
     \b
     Examples:
       m43 export
       m43 export spec --check
+      m43 export c -o firmware/m43
+      m43 --catalogue mine.py export sigrok -o ~/.local/share/libsigrokdecode/decoders
     """
-    wanted = [files for target in targets or TARGETS for files in TARGETS[target](root).items()]
+    wanted = _in_repository(ctx, targets, root) if output is None else _elsewhere(ctx, targets, output)
     stale = {path: content for path, content in wanted if not path.exists() or not _same(path, content)}
     for path, content in stale.items():
         click.echo(f"{'stale' if check else 'written'}: {path}")
@@ -137,6 +183,31 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, *, check: b
             path.write_bytes(content)
     if check and stale:
         ctx.exit(EXIT_STALE)
+
+
+def _in_repository(ctx: click.Context, targets: tuple[str, ...], root: Path) -> Iterator[tuple[Path, bytes]]:
+    from m43proto.messages import PUBLIC
+
+    if ctx.obj:
+        raise click.UsageError("the repository holds the public messages; with --catalogue, say where to: -o DIR", ctx)
+    for target in targets or (*TARGETS, *FOREIGN):
+        if target in TARGETS:
+            yield from TARGETS[target](root).items()
+        else:
+            folder, made = FOREIGN[target]
+            yield from ((root / folder / path, content) for path, content in made(PUBLIC).items())
+
+
+def _elsewhere(ctx: click.Context, targets: tuple[str, ...], output: Path) -> Iterator[tuple[Path, bytes]]:
+    from m43tools.catalogues import combined
+
+    bound = [target for target in targets or TARGETS if target in TARGETS]
+    if bound:
+        raise click.UsageError(f"-o DIR goes with {', '.join(FOREIGN)}; {bound[0]} stands in the repository", ctx)
+    catalogue = combined(ctx.obj or ())
+    for target in targets:
+        folder = output / target if len(targets) > 1 else output
+        yield from ((folder / path, content) for path, content in FOREIGN[target][1](catalogue).items())
 
 
 def _same(path: Path, content: bytes) -> bool:

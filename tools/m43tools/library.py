@@ -47,7 +47,7 @@ def provenances(root: Path) -> dict[Path, dict[str, Any]]:
     """
     found = sorted((root / "captures").glob(f"*/{PROVENANCE}"))
     if not found:
-        raise M43Error(f"{root}: no captures/*/{PROVENANCE} here; run it in the root of the repository or give -o")
+        raise M43Error(f"{root}: no captures/*/{PROVENANCE} here; run it in the root of the repository or give --root")
     return {path.parent: _read(path) for path in found}
 
 

@@ -32,10 +32,8 @@ from m43tools.figures import Figures
 from m43tools.outlet import Outlet
 from m43tools.output import OutputError, open_output
 from m43tools.render.glyphs import glyphs_for
-from m43tools.render.summary import summary_json, summary_text
-from m43tools.render.text import TextWriter
 from m43tools.screen import DRAW_S, Screen
-from m43tools.sniffing import EXIT_FINDINGS, take, writer_for
+from m43tools.sniffing import EXIT_FINDINGS, take, write_summary, writer_for
 from m43tools.sources import AUTO
 from m43tools.summary import Summary
 
@@ -133,7 +131,7 @@ class _Session:
         self._outlet = outlet
         self._told = told
         self._tick_ns = live.capture.tick_ns
-        self._summary = Summary()
+        self._summary = Summary(detailed=request.summary)
         self._figures = Figures(str(request.live), self._tick_ns, request.catalogue)
         self._trigger = trigger
         self._gate = None if trigger is None else FoundGate(self._pre_ns)
@@ -381,11 +379,10 @@ class _Session:
     def _finish(self) -> None:
         if self._left_out:
             self._tell_left_out()
-        if isinstance(self._writer, TextWriter):
-            self._writer.write_legend()
+        if self._writer is not None:
+            self._writer.finish()
         elif self._request.summary:
-            write = summary_json if self._request.form == "jsonl" else summary_text
-            write(self._summary, self._stream)
+            write_summary(self._request, self._summary, self._stream)
         if self._waiting:
             self._told.write(f"m43: the trigger {self._request.trigger} never fired\n")
         elif not self._summary.messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,14 +11,22 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from m43proto.errors import M43Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PATIENCE_S", "OutputError", "Progress", "open_output", "progress_on_stderr", "whole_lines"]
+__all__ = [
+    "PATIENCE_S",
+    "OutputError",
+    "Progress",
+    "open_binary_output",
+    "open_output",
+    "progress_on_stderr",
+    "whole_lines",
+]
 
 
 PATIENCE_S = 1.0
@@ -41,6 +50,25 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
+    with open_binary_output(path) as binary:
+        stream = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        try:
+            yield stream
+        finally:
+            stream.detach()
+
+
+@contextmanager
+def open_binary_output(path: Path | None) -> Iterator[BinaryIO]:
+    """Give a stream of bytes, as `open_output` gives one of text.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
     writing = _written_directly if path.exists() and not path.is_file() else _appearing
     try:
         with writing(path) as stream:
@@ -52,17 +80,17 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _written_directly(path: Path) -> Iterator[TextIO]:
-    with path.open("w", encoding="utf-8", newline="") as stream:
+def _written_directly(path: Path) -> Iterator[BinaryIO]:
+    with path.open("wb") as stream:
         yield stream
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[TextIO]:
+def _appearing(path: Path) -> Iterator[BinaryIO]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as stream:
+        with open(handle, "wb") as stream:
             yield stream
         part.chmod(0o666 & ~_umask())
         part.replace(path)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from m43drivers.bulk.columns import Stretch
+from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43tools.catalogues import combined
-from m43tools.output import open_output, progress_on_stderr, whole_lines
+from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
+from m43tools.render.binary import BINARY_FORMATS, Rendering
 from m43tools.render.records import EVENT_NAMES
-from m43tools.render.summary import summary_json, summary_text
-from m43tools.render.text import TextWriter
-from m43tools.sniffing import EXIT_FINDINGS, LAYERS, Request, take, writer_for
-from m43tools.sources import AUTO, DECODING, READING, CaptureOptions, open_source
+from m43tools.sniffing import EXIT_FINDINGS, LAYERS, Request, take, write_summary, writer_for
+from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, SIZE, TIME
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from m43drivers.bulk.decoder import Found
+    from m43proto.catalogue import Catalogue
+    from m43proto.events import Event
+    from m43tools.many import Work
     from m43tools.output import Progress
 
 __all__ = ["sniff"]
@@ -65,10 +71,19 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--layer", type=click.Choice(list(LAYERS)), default="messages", show_default=True, help="What to show.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "jsonl", "csv"]), default="text", show_default=True, help="How."
+    "--format",
+    "form",
+    type=click.Choice(["text", "jsonl", "csv", *BINARY_FORMATS]),
+    default="text",
+    show_default=True,
+    help="How.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there; the file appears only whole."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Write there; a file appears only whole. Of many captures, DIR gets a file each.",
 )
 @click.option(
     "--from", "from_ns", callback=TIME, metavar="TIME", help="Show what begins at or after this time (0.5, 500ms)."
@@ -87,6 +102,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 )
 @click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
 @click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores)."
+)
 @click.option("--live", metavar="SOURCE", help="Decode what an analyser sees, while it runs (fx2lafw, sigrok:demo).")
 @click.option("--watch", is_flag=True, help="Live: a screen of figures instead of rows.")
 @click.option(
@@ -112,6 +130,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     their names: CLK and DATA are needed, BODY_ACK and LENS_ACK are used when there, SLEEP, FOCUS and SHUTTER add their
     events.
 
+    Many captures are decoded side by side. Their output stands in the order in which they were named, each row with its
+    capture (text: under a heading); or, if -o names a folder, or something new without a suffix, each has a file in it.
+    The Saleae binary files of one folder are one capture. The exit code is the worst of them.
+
     With --live, an analyser takes the place of CAPTURE (m43 analysers lists them). What it lost is told with its time.
     Rows that a slow terminal does not take are left out and counted; the decoder loses nothing by that. Ctrl-C ends it
     in order, with the exit code of what was decoded; a second one ends at once.
@@ -129,26 +151,67 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff --live fx2lafw --pins auto --watch --record all.sr --ring 8 --max-size 2GB
       m43 sniff --live pico:/dev/ttyACM0 --pins auto --trigger "Drive.aperture_f>8" --pre 50ms --duration 1s
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
+      m43 sniff captures/*/capture.sr --format parquet -o tables
+      m43 sniff power-up.sr --format pcapng | wireshark -X lua_script:tools/wireshark/m43.lua -k -i -
+      sigrok-cli -d fx2lafw --config samplerate=24m --continuous -O binary | m43 sniff - --rate 24MHz --pins CLK=D0,...
     """
-    ctx.exit(_sniff(Request(catalogue=combined(ctx.obj or ()), **options)))
-
-
-def _sniff(request: Request) -> int:
+    jobs = options.pop("jobs")
+    request = Request(catalogue=combined(ctx.obj or ()), **options)
     _refuse_nonsense(request)
     if request.live is not None:
         from m43tools.live import sniff_live
 
-        return sniff_live(request)
-    summary = Summary()
+        ctx.exit(sniff_live(request))
+    if len(request.captures) > 1:
+        from m43tools.many import captures_in
+
+        if STDIN in request.captures:
+            raise click.UsageError("what comes in on standard input goes alone; name - and nothing else")
+        groups = captures_in(request.captures)
+        if len(groups) > 1:
+            ctx.exit(_sniff_many(request, groups, partial(_sniff_one, tuple(ctx.obj or ()), options), jobs))
     with progress_on_stderr(READING, DECODING) as progress:
-        options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
-        source = open_source(request.captures, options, request.catalogue, progress)
-        if request.layer == "bytes" and not source.has_bytes:
-            raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
-        found = source.found()
-        first = next(found)
+        ctx.exit(_sniff(request, progress))
+
+
+def _sniff_many(request: Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
+    from m43tools.many import decode_many, folder_asked_for, targets_in
+
+    binary = BINARY_FORMATS.get(request.form)
+    output, targets = request.output, None
+    if output is not None and folder_asked_for(output, always=binary is not None):
+        suffix = binary.suffix if binary else f".{'txt' if request.form == 'text' else request.form}"
+        targets = targets_in(output, groups, suffix)
+    elif binary is not None:
+        raise click.UsageError(f"--format {request.form} makes a file of each capture; name a folder with -o DIR")
+    return decode_many(work, groups, form=request.form, output=output, targets=targets, jobs=jobs)
+
+
+def _sniff_one(
+    catalogues: tuple[str, ...],
+    options: dict[str, Any],
+    captures: tuple[Path, ...],
+    output: Path,
+    progress: Progress,
+) -> int:
+    """Decode one of many captures, in a process of its own."""
+    changed = {**options, "captures": captures, "output": output}
+    return _sniff(Request(catalogue=combined(catalogues), **changed), progress)
+
+
+def _sniff(request: Request, progress: Progress) -> int:
+    options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
+    source = open_source(request.captures, options, request.catalogue, progress)
+    if request.layer == "bytes" and not source.has_bytes:
+        raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
+    summary = Summary(detailed=request.summary)
+    found = source.found()
+    found = chain([next(found)], found)
+    if request.form in BINARY_FORMATS:
+        _write_binary(request, summary, found)
+    else:
         with open_output(request.output) as stream:
-            _write(request, summary, chain([first], found), stream, progress)
+            _write(request, summary, found, stream, progress)
     if not summary.messages:
         click.echo(f"m43: {source.none_found}", err=True)
     return EXIT_FINDINGS if summary.findings else 0
@@ -156,8 +219,10 @@ def _sniff(request: Request) -> int:
 
 def _refuse_nonsense(request: Request) -> None:
     _refuse_wrong_source(request)
-    if request.summary and request.form == "csv":
-        raise click.UsageError("--summary has no csv form; use --format text or jsonl")
+    if request.summary and request.form not in ("text", "jsonl"):
+        raise click.UsageError(f"--summary has no {request.form} form; use --format text or jsonl")
+    if request.form in BINARY_FORMATS:
+        _refuse_binary_nonsense(request)
     if request.from_ns is not None and request.to_ns is not None and request.to_ns <= request.from_ns:
         raise click.UsageError("--to must lie behind --from")
     if request.only and request.layer != "messages":
@@ -173,6 +238,14 @@ def _refuse_nonsense(request: Request) -> None:
         raise click.UsageError(f"{request.output} is the capture itself; choose another output")
 
 
+def _refuse_binary_nonsense(request: Request) -> None:
+    layers = BINARY_FORMATS[request.form].layers
+    if request.layer not in layers:
+        raise click.UsageError(f"--format {request.form} shows {' or '.join(layers)}; use --layer {layers[-1]}")
+    if request.output is None and sys.stdout.isatty():
+        raise click.UsageError(f"--format {request.form} is not for a terminal; use -o FILE, or a pipe")
+
+
 def _refuse_wrong_source(request: Request) -> None:
     """Refuse a capture and a live source together, neither, and options that do not go with what there is."""
     if request.live is None:
@@ -184,6 +257,10 @@ def _refuse_wrong_source(request: Request) -> None:
         if given is not None:
             raise click.UsageError(f"{given} goes with --live SOURCE only")
         return
+    if request.form in BINARY_FORMATS:
+        raise click.UsageError(
+            f"--format {request.form} is for captures; --record FILE.sr first, or use --format jsonl"
+        )
     if request.captures:
         raise click.UsageError(f"--live takes the place of a CAPTURE; leave out {request.captures[0]}, or --live")
     if request.pre_ns is not None and request.trigger is None:
@@ -211,8 +288,28 @@ def _write(request: Request, summary: Summary, found: Iterable[Found], stream: T
             take(request, summary, portion, writer)
             if not to_file:
                 stream.flush()
-    if isinstance(writer, TextWriter):
-        writer.write_legend()
-    if writer is None:
-        write = summary_json if request.form == "jsonl" else summary_text
-        write(summary, stream)
+    if writer is not None:
+        writer.finish()
+    else:
+        write_summary(request, summary, stream)
+
+
+def _write_binary(request: Request, summary: Summary, found: Iterable[Found]) -> None:
+    how = Rendering(layer=request.layer, catalogue=request.catalogue, capture=str(request.captures[0]))
+    choice = request.choice
+    with open_binary_output(request.output) as stream:
+        writer = BINARY_FORMATS[request.form].open(stream, how)
+        for portion in found:
+            take(request, summary, portion, None)
+            for event in filter(choice.in_time, _events_of(portion, request.catalogue)):
+                if choice.shows(event):
+                    writer.write(event)
+            if request.output is None:
+                stream.flush()
+        writer.close()
+
+
+def _events_of(portion: Found, catalogue: Catalogue) -> Iterable[Event]:
+    if isinstance(portion, Stretch):
+        return portion.events(catalogue)
+    return () if isinstance(portion, End) else portion

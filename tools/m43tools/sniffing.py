@@ -16,9 +16,7 @@ from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
-from m43tools.render.glyphs import glyphs_for
 from m43tools.render.records import event_name
-from m43tools.render.text import TextWriter
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from m43proto.events import Event
     from m43tools.summary import Summary
 
-__all__ = ["EXIT_FINDINGS", "LAYERS", "Choice", "Request", "colours", "take", "writer_for"]
+__all__ = ["EXIT_FINDINGS", "LAYERS", "Choice", "Request", "colours", "take", "write_summary", "writer_for"]
 
 EXIT_FINDINGS = 1
 
@@ -157,6 +155,9 @@ def writer_for(request: Request, stream: TextIO) -> Writer:
         return JsonWriter(stream, request.layer, request.catalogue)
     if request.form == "csv":
         return CsvWriter(stream, request.layer, request.catalogue)
+    from m43tools.render.glyphs import glyphs_for  # As the summary's, text's modules are not needed for other forms.
+    from m43tools.render.text import TextWriter
+
     width = shutil.get_terminal_size().columns if stream.isatty() else None
     return TextWriter(
         stream,
@@ -172,3 +173,11 @@ def writer_for(request: Request, stream: TextIO) -> Writer:
 def colours(stream: TextIO) -> bool:
     """Tell whether a stream takes colours."""
     return stream.isatty() and "NO_COLOR" not in os.environ
+
+
+def write_summary(request: Request, summary: Summary, stream: TextIO) -> None:
+    """Write the figures as the user wants them."""
+    from m43tools.render.summary import summary_json, summary_text
+
+    write = summary_json if request.form == "jsonl" else summary_text
+    write(summary, stream)

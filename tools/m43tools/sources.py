@@ -71,15 +71,13 @@ def open_source(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Cat
     """Open what a user names; what it is, its content tells.
 
     Raises:
-        click.UsageError: options of captures are given for a recording, or more than one recording.
+        click.UsageError: options of captures are given for a recording.
         CaptureError: the capture cannot be read.
         TransportError: the recording cannot be read.
     """
     recordings = [path for path in paths if _is_exchange(path)]
     if not recordings:
         return _capture(paths, options, catalogue, progress)
-    if len(paths) > 1:
-        raise click.UsageError(f"{recordings[0]} is a recording of exchanges, and goes alone")
     for name, value in (("--pins", options.pins), ("--rate", options.rate), ("--channels", options.channels)):
         if value is not None:
             raise click.UsageError(f"{name} is for captures; {recordings[0]} is a recording of exchanges")

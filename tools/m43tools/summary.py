@@ -75,6 +75,7 @@ class Summary:
 
     Attributes:
         end_ns: length of the capture.
+        detailed: whether polls, gaps and the time within transactions are wanted of stretches, too.
         messages: transactions by message name.
         evidence: how sure each of these messages is.
         wrong: transactions with a wrong sum, by message name.
@@ -90,6 +91,7 @@ class Summary:
     """
 
     end_ns: int = 0
+    detailed: bool = True
     messages: Counter[str] = field(default_factory=Counter)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -166,7 +168,8 @@ class Summary:
             self.messages[name] += count
             self.evidence[name] = kind.spec.evidence if kind else Evidence.UNKNOWN
             self.wrong[name] += int((~(command_ok & data_ok) & (opcodes == opcode)).sum())
-        self._add_columns(stretch, some, opcodes, names)
+        if self.detailed:
+            self._add_columns(stretch, some, opcodes, names)
         for index in some[opcodes == _IDENTIFY].tolist():
             if self._is_news(message := stretch.message_at(index, catalogue)):
                 self.identities.append(message)

@@ -135,15 +135,12 @@ class Bursts:
         acks = rows.where(_BODY_ACK)
         acks = acks[np.searchsorted(acks, row) :]
         self.rises, self.falls = acks[0::2], acks[1::2]
-        clocked = rows.changed & _CLK != 0
-        clocked[:row] = False
-        self._edges = np.flatnonzero(clocked)
+        edges = rows.where(_CLK)
+        self._edges = edges[np.searchsorted(edges, row) :]
         self._edge_ticks = rows.ticks[self._edges]
         self._sleeps = rows.where(_SLEEP)
-        self._edges_up_to = np.add.accumulate(clocked.astype(np.int32))
-        opened = self.rises[: len(self.falls)]
-        self._from = self._edges_up_to[opened] - clocked[opened]
-        self._to = self._edges_up_to[self.falls]
+        self._from = np.searchsorted(self._edges, self.rises[: len(self.falls)])
+        self._to = np.searchsorted(self._edges, self.falls, "right")
         self._regular = self._regular_ones(longest_low)
         self._bad = np.flatnonzero(
             ~self._regular | np.concatenate([[False], self._from[1:] != self._to[:-1]])[: len(self)]
@@ -187,9 +184,8 @@ class Bursts:
         """Tell whether neither CLK nor SLEEP changes in some rows."""
         if row >= stop:
             return True
-        edges = self._edges_up_to[stop - 1] - (self._edges_up_to[row - 1] if row else 0)
-        first, last = np.searchsorted(self._sleeps, [row, stop])
-        return bool(edges == 0 and first == last)
+        spans = (np.searchsorted(rows, [row, stop]) for rows in (self._edges, self._sleeps))
+        return all(first == last for first, last in spans)
 
     def run(self, start: int, shapes: NDArray[np.uint8]) -> Run:
         """Decode the regular bursts that follow each other from one on."""

@@ -23,6 +23,7 @@ from m43drivers.capture.common import Options, shown
 from m43drivers.capture.input import Input
 from m43drivers.capture.merge import merged_changes
 from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance, RateMissingError
+from m43drivers.capture.rows import gathered
 from m43drivers.capture.stream import CaptureStream
 
 if TYPE_CHECKING:
@@ -248,7 +249,8 @@ def open_stream(
 
     def blocks(wanted: int | None) -> Iterator[Block]:
         with _refusing(files[0]):
-            yield from stream.blocks(wanted)
+            found = stream.blocks(wanted)
+            yield from gathered(found) if stream.again else found
         if progress is not None:
             progress(1.0)
 

@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from m43drivers.capture.common import Meter, Options
-from m43drivers.capture.model import Capture, CaptureError, Provenance, RateMissingError
-from m43drivers.capture.packed import MAX_LINES, PackedSamples, changes_in
+from m43drivers.capture.model import CaptureError, Provenance, RateMissingError
+from m43drivers.capture.packed import MAX_LINES, changes_in
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 
@@ -18,38 +18,24 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-__all__ = ["read", "stream"]
+__all__ = ["stream"]
 
 DEFAULT_LINES = 8
 BLOCK = 1 << 18
 
 
-def read(paths: tuple[Path, ...], options: Options) -> Capture:
-    """Read samples of ``ceil(channels / 8)`` bytes, little-endian; bit k is line ``D<k>``.
+def stream(paths: tuple[Path, ...], options: Options, head: bytes = b"") -> CaptureStream:
+    """Open samples of ``ceil(channels / 8)`` bytes, little-endian; bit k is line ``D<k>``.
+
+    From standard input, samples are given as they arrive.
 
     Args:
-        paths: one file.
+        paths: one file, or ``-`` for standard input.
         options: ``rate_hz`` is needed; ``channels`` is 8 unless given.
+        head: what was already read of standard input.
 
     Raises:
         CaptureError: the rate is missing, or the size is no multiple of the sample size.
-    """
-    (path,) = paths
-    rate, lines = _rate(path, options), _lines(path, options)
-    unit = (lines + 7) // 8
-    tick_ns = period_ns(rate)
-    end_ns = last_sample_ns(path, _count(path, unit), tick_ns)
-    samples = PackedSamples(unit, lines, tick_ns)
-    _feed(path, samples, options)
-    details = {"bytes per sample": str(unit)}
-    channels = samples.channels([(f"D{bit}", (str(bit),)) for bit in range(lines)])
-    return Capture(channels, end_ns, float(rate), Provenance(str(path), "raw", details))
-
-
-def stream(paths: tuple[Path, ...], options: Options, head: bytes = b"") -> CaptureStream:
-    """Open raw samples as a stream; arguments and errors as for `read`. A path of ``-`` is standard input.
-
-    From standard input, samples are given as they arrive, behind ``head``, which was read of it already.
     """
     (path,) = paths
     rate, lines = _rate(path, options), _lines(path, options)
@@ -72,11 +58,6 @@ def stream(paths: tuple[Path, ...], options: Options, head: bytes = b"") -> Capt
         blocks,
         again=not piped,
     )
-
-
-def _feed(path: Path, samples: PackedSamples, options: Options) -> None:
-    for piece in _pieces(path, options):
-        samples.feed(piece)
 
 
 def _pieces(path: Path, options: Options) -> Iterator[bytes]:

@@ -9,17 +9,21 @@ import numpy as np
 from m43drivers.capture.stream import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     States = NDArray[Any]
     Ticks = NDArray[np.int64]
 
-__all__ = ["WORD_BITS", "Rows", "states_of"]
+__all__ = ["WORD_BITS", "Rows", "gathered", "states_of"]
 
 WORD_BITS = 64
 """Lines that fit the widest integer of numpy; more of them are integers of Python in an array of objects."""
+
+
+ENOUGH = 1 << 16
+"""Changes that make a block: enough that what a block costs beside its rows does not count."""
 
 
 def states_of(values: list[int], width: int) -> States:
@@ -75,3 +79,24 @@ class Rows:
         states = states[news]
         self._given = states[-1:] if states.size else self._given
         return Block(ticks[news], states, end)
+
+
+def gathered(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Join small blocks, where nobody waits for them."""
+    held: list[Block] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += block.ticks.size
+        if size >= ENOUGH:
+            yield _joined(held)
+            held, size = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    ticks = np.concatenate([block.ticks for block in blocks])
+    return Block(ticks, np.concatenate([block.states for block in blocks]), blocks[-1].end)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from m43drivers.capture.ahead import ahead
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.common import Meter, Options, bare, distinct_labels, one_line, shown
-from m43drivers.capture.model import Capture, CaptureError, Provenance, RateMissingError
-from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, PackedSamples, changes_in
+from m43drivers.capture.model import CaptureError, Provenance, RateMissingError
+from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, changes_in
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["read", "stream"]
+__all__ = ["stream"]
 
 VERSIONS = frozenset({"1", "2"})
 SAMPLERATE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*([kmgtpe]?)\s*(?:hz)?", re.IGNORECASE)
@@ -48,8 +48,8 @@ class _Device:
     details: Mapping[str, str]
 
 
-def read(paths: tuple[Path, ...], options: Options) -> Capture:
-    """Read a sigrok session.
+def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
+    """Open a sigrok session.
 
     Every line of ``total probes`` becomes a channel; lines without a name are called ``D<bit>``.
 
@@ -58,23 +58,9 @@ def read(paths: tuple[Path, ...], options: Options) -> Capture:
         options: ``rate_hz`` is needed where the file has no ``samplerate``, and wins where it has one.
 
     Raises:
-        CaptureError: the session is damaged, analog only, of an unknown version, or has no rate.
+        CaptureError: the session is damaged, analog only, of an unknown version, or has no rate. The stream raises it
+            for the samples.
     """
-    (path,) = paths
-    with Archive(path) as archive:
-        _check_version(path, archive)
-        device = _device(path, archive.text("metadata"), options)
-        members = _members(path, archive, device)
-        tick_ns = period_ns(device.rate)
-        end_ns = last_sample_ns(path, _count(path, archive, members, device), tick_ns)
-        samples = PackedSamples(device.unit, device.lines, tick_ns)
-        _feed(archive, members, samples, options)
-    channels = samples.channels(_labels(device))
-    return Capture(channels, end_ns, float(device.rate), Provenance(str(path), "sigrok", device.details))
-
-
-def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
-    """Open a sigrok session as a stream; arguments and errors as for `read`."""
     (path,) = paths
     with Archive(path) as archive:
         _check_version(path, archive)
@@ -211,11 +197,6 @@ def _count(path: Path, archive: Archive, members: list[str], device: _Device) ->
     if rest:
         raise CaptureError(path, f"{total} bytes are no whole number of {device.unit} byte samples; save it again")
     return count
-
-
-def _feed(archive: Archive, members: list[str], samples: PackedSamples, options: Options) -> None:
-    for piece in _pieces(archive, members, options):
-        samples.feed(piece)
 
 
 def _pieces(archive: Archive, members: list[str], options: Options) -> Iterator[bytes]:

@@ -451,6 +451,8 @@ class _Columns:
             matters = signal.width == 1 and (wanted is None or wanted >> signal.bit & 1)
             if 1 <= len(identifier) < LONGEST_CHANGE:
                 self._bits[int.from_bytes(identifier, "little")] = signal.bit if matters else IGNORED
+        self._masks = np.zeros(256, np.uint8 if header.width <= 8 else np.uint64)
+        self._masks[: header.width] = [1 << bit for bit in range(header.width)]
 
     def read(self, text: bytes, tick: int, state: int) -> _Found | None:
         """Read a piece, or give None where it holds anything else.
@@ -477,11 +479,27 @@ class _Columns:
         if (ticks[1:] < ticks[:-1]).any():
             return None
         kinds = kinds[changes]
-        # Stamps before a change: words before it that are no changes.
-        states = _states(bits, kinds == HIGH, changes - np.arange(changes.size), ticks.size, state)
+        high = kinds == HIGH
+        # Changes before each stamp: words before it that are no stamps.
+        before = np.append(stamps - np.arange(stamps.size), changes.size)
+        states = self._toggled(bits, high, before, state)
+        if states is None:
+            states = _states(
+                bits, high, np.repeat(np.arange(ticks.size), np.diff(before, prepend=0)), ticks.size, state
+            )
         news = states != np.concatenate([np.array([state], np.uint64), states[:-1]])
         unknown = int(np.count_nonzero(kinds == NO_LEVEL))
         return _Found(ticks[news], states[news], int(ticks[-1]), int(states[-1]), unknown, lines)
+
+    def _toggled(
+        self, bits: NDArray[np.uint8], high: NDArray[np.bool_], before: NDArray[np.int64], state: int
+    ) -> NDArray[np.uint64] | None:
+        """Give the state after each time stamp if every change is one, as it is in most dumps; None if one is not."""
+        masks = self._masks.take(bits)
+        after = np.bitwise_xor.accumulate(np.concatenate([np.array([state], masks.dtype), masks]))
+        if (((after[1:] & masks) != 0) != (high & (masks != 0))).any():
+            return None
+        return after.take(before).astype(np.uint64)
 
     def _bits_of(
         self, window: Window, starts: NDArray[np.int64], lengths: NDArray[np.int64]

@@ -36,6 +36,9 @@ class Writer(Protocol):
     def write_record(self, record: dict[str, object]) -> None:
         """Write a record that is no event of the mount; a writer for people leaves it out."""
 
+    def finish(self) -> None:
+        """Write what stands below everything, if anything does."""
+
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -54,6 +57,9 @@ class JsonWriter:
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
         self._stream.write(self.rows(shown))
+
+    def finish(self) -> None:
+        """Write nothing: there are only rows."""
 
     def rows(self, shown: Shown) -> str:
         """Return the lines of what is shown of a stretch."""
@@ -112,6 +118,9 @@ class CsvWriter:
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
         self._stream.write(self.rows(shown))
+
+    def finish(self) -> None:
+        """Write nothing: there are only rows."""
 
     def rows(self, shown: Shown) -> str:
         """Return the rows of what is shown of a stretch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m43drivers.bridge.protocol import KINDS, Polled, fields_of
 from m43drivers.simulator.faults import FAULTS
@@ -22,6 +22,7 @@ from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, 
 from m43proto.turns import TURNS, Phase
 from m43tools.render.conformance import CONFORMANCE_TABLES
 from m43tools.render.diagrams import session_diagram, turn_diagram
+from m43tools.render.packets import CAUSE_CODES, FLAGS, HEADER, PIN_EVENT_CODES, PacketKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -342,6 +343,27 @@ def _bridge_fields_table() -> str:
 
 _WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
 
+
+def _packet_header_table() -> str:
+    offsets = [sum(field.size for field in HEADER[:index]) for index in range(len(HEADER))]
+    return markdown(
+        ("offset", "bytes", "field", "what it is"),
+        [(str(at), str(field.size), f"`{field.name}`", field.doc) for at, field in zip(offsets, HEADER, strict=True)],
+    )
+
+
+def _packet_kinds_table() -> str:
+    return markdown(("kind", "what the packet tells"), [(str(int(one)), one.meaning) for one in PacketKind])
+
+
+def _packet_flags_table() -> str:
+    return markdown(("flag", "what there is"), [(f"{mask:04X}", f"`{name}`") for name, mask in FLAGS.items()])
+
+
+def _packet_codes_table(heading: str, codes: Mapping[Any, int]) -> str:
+    return markdown(("code", heading), [(str(code), f"`{name}`") for name, code in codes.items()])
+
+
 _TABLES: dict[str, Callable[[], str]] = {
     "evidence": _evidence_table,
     "pins": _pin_table,
@@ -363,6 +385,11 @@ _TABLES: dict[str, Callable[[], str]] = {
     "settings": _settings_table,
     "bridge messages": _bridge_messages_table,
     "bridge fields": _bridge_fields_table,
+    "packet header": _packet_header_table,
+    "packet kinds": _packet_kinds_table,
+    "packet flags": _packet_flags_table,
+    "packet events": lambda: _packet_codes_table("event", PIN_EVENT_CODES),
+    "packet causes": lambda: _packet_codes_table("cause", CAUSE_CODES),
 }
 
 

@@ -131,7 +131,7 @@ class TextWriter:
             behind = self._known[content] = self._line(seen).removeprefix(self._time(seen.t_ns))
         return self._time(t_ns) + behind
 
-    def write_legend(self) -> None:
+    def finish(self) -> None:
         """Explain the signs."""
         marks = "  ".join(f"{self._glyphs.marks[level]} {level}" for level in Evidence)
         arrows = f"{self._glyphs.to_lens} body to lens  {self._glyphs.to_body} lens to body"

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from m43proto.schema import Field
     from m43tools.render.glyphs import Glyphs
 
-__all__ = ["decoded", "hex_text", "label", "printable", "quantity"]
+__all__ = ["UNIT_WORDS", "decoded", "hex_text", "label", "printable", "quantity"]
 
-_UNIT_WORDS = frozenset({"f", "m", "mm", "um", "deg", "degc", "s", "ms", "us", "ns", "hz", "v", "a"})
+UNIT_WORDS = frozenset({"f", "m", "mm", "um", "deg", "degc", "s", "ms", "us", "ns", "hz", "v", "a"})
 
 _IDENTITY = ("maker", "model", "submodel")
 
@@ -102,7 +102,7 @@ def quantity(value: Any, unit: str, glyphs: Glyphs) -> str:
 def label(field: Field) -> str:
     """Return a field's name in words, without the unit at its end."""
     words = field.name.split("_")
-    return " ".join(words[:-1] if field.unit and words[-1] in _UNIT_WORDS else words)
+    return " ".join(words[:-1] if field.unit and words[-1] in UNIT_WORDS else words)
 
 
 def printable(text: str) -> str:
