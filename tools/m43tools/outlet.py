@@ -48,6 +48,7 @@ class Outlet:
         self._waiting = 0
         self._ending = False
         self._given_up = False
+        self._lines_of_first = 0
         target.flush()
         self._thread = threading.Thread(target=self._run, name="m43 output", daemon=True)
         self._thread.start()
@@ -82,14 +83,15 @@ class Outlet:
         """Do nothing: what was given is written as soon as it can be."""
 
     def close(self, limit_s: float) -> int:
-        """Write what waits, as far as there is time; return how many lines were left out."""
+        """Write what waits, as far as there is time; return how many lines were left out. May be called again."""
         with self._news:
             self._ending = True
             self._news.notify()
-        self._thread.join(limit_s)
+        if not self._given_up:
+            self._thread.join(limit_s)
         self._given_up = True
         with self._news:
-            return sum(text.count("\n") for text in self._texts)
+            return sum(text.count("\n") for text in self._texts) - self._lines_of_first
 
     def _run(self) -> None:
         try:
@@ -98,6 +100,7 @@ class Outlet:
                 with self._news:
                     self._waiting -= len(text)
                     self._texts.popleft()
+                    self._lines_of_first = 0
         except OSError as error:
             self.error = error
 
@@ -112,9 +115,18 @@ class Outlet:
             self._target.flush()
             return
         for piece in _pieces(text.encode(self.encoding or "utf-8", "replace")):
-            _write_all(self._descriptor, piece)
-            if self._given_up:
+            if not self._written(self._descriptor, piece):
                 return
+            self._lines_of_first += piece.count(b"\n")
+
+    def _written(self, descriptor: int, data: bytes) -> bool:
+        """Write bytes, if the target takes them before the end is given up."""
+        while data:
+            select.select([], [descriptor], [])
+            if self._given_up:
+                return False
+            data = data[os.write(descriptor, data) :]
+        return True
 
 
 def _descriptor_of(target: TextIO) -> int | None:
@@ -135,9 +147,3 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         end = data.rfind(b"\n", begin, begin + AT_ONCE) + 1 or data.find(b"\n", begin) + 1 or len(data)
         yield data[begin:end]
         begin = end
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        select.select([], [descriptor], [])
-        data = data[os.write(descriptor, data) :]

@@ -100,8 +100,18 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
     metavar="LINE=CHANNEL,...|auto",
     help="Which channel is which line (CLK=D3,DATA=D1,...), or 'auto' to find out from the traffic.",
 )
-@click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
-@click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.option(
+    "--rate",
+    callback=RATE,
+    metavar="RATE",
+    help="Sampling rate of a file that does not tell, or for an analyser (24MHz).",
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Lines in a file of raw samples (default 8), or to ask of an analyser.",
+)
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores)."
 )
