@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from m43drivers.analyser.pieces import Item
     from m43proto.catalogue import Catalogue
     from m43tools.render.glyphs import Glyphs
+    from m43tools.render.lens import Row
     from m43tools.summary import Summary
 
 __all__ = ["Figures", "histogram"]
@@ -114,8 +115,15 @@ class Figures:
     def _set_last(self, message: MessageSeen) -> None:
         self._last = lambda: message
 
-    def rows(self, summary: Summary, glyphs: Glyphs, width: int = 80) -> list[tuple[str, str]]:
-        """Return what to show on a terminal of some columns: labels and texts."""
+    def rows(self, summary: Summary, glyphs: Glyphs, more: list[Row], width: int) -> list[Row]:
+        """Return what to show: labels and texts, the most important first.
+
+        Args:
+            summary: what was counted.
+            glyphs: the signs to use.
+            more: other rows to show.
+            width: columns of the terminal.
+        """
         transactions, polls = self._in_window()
         values = self._last().values if self._last is not None else {}
         fields = [(name, status_field(name)) for name in STATUS_VALUES]
@@ -128,11 +136,12 @@ class Figures:
             ("polls", f"{polls:.1f} per second"),
             ("lens", _lens(summary)),
             *((label, value_text(field, values.get(name), glyphs)) for name, (label, field) in fields),
-            *_labelled("poll periods", histogram(self._polls_ns, width - LABELS)),
             ("wrong sums", str(wrong)),
             ("violations", _counted(summary.violations)),
             ("lost", f"{self.lost_ticks} samples"),
             ("notices", _counted(self.notices)),
+            *more,
+            *_labelled("poll periods", histogram(self._polls_ns, width - LABELS)),
         ]
 
     @property
@@ -174,7 +183,7 @@ def histogram(times_ns: Iterable[int], width: int = 80) -> list[str]:
     ]
 
 
-def _labelled(label: str, texts: list[str]) -> list[tuple[str, str]]:
+def _labelled(label: str, texts: list[str]) -> list[Row]:
     return [(label if at == 0 else "", text) for at, text in enumerate(texts)]
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -61,6 +62,9 @@ SLACK_NS = 2_000_000_000
 
 PATIENCE_S = 2.0
 """How long the end waits for a slow output, and a limit of time for samples that do not come."""
+
+MOST_KEPT = 1000
+"""Lines that are kept for the end of a screen."""
 
 FILE_PATIENCE_S = 60.0
 """How long the end waits for a file."""
@@ -144,6 +148,8 @@ class _Session:
         self._stream = cast("TextIO", outlet)
         self._screen: Screen | None = None
         self._offered_s = 0.0
+        self._kept: deque[str] = deque(maxlen=MOST_KEPT)
+        self._forgotten = 0
         self._recording: _Recording | None = None
         self.exit_code = 0
 
@@ -160,6 +166,10 @@ class _Session:
         if self._screen is not None:
             self._screen.offer(self._rows())
             self._screen.__exit__()
+            self._screen = None
+            if self._forgotten:
+                self._told.write(f"m43: {self._forgotten} earlier lines are left out\n")
+            self._told.writelines(self._kept)
         if self._recording is not None:
             self._end_recording(self._recording)
 
@@ -223,31 +233,30 @@ class _Session:
             self.raise_output_error()
 
     def _within_limit(self, item: Item) -> Item | None:
-        if self._limit is None or isinstance(item, Notice):
-            return None if self._limit is not None and item.tick >= self._limit else item  # type: ignore[union-attr]  # a notice
-        if item.end < self._limit:
+        limit = self._limit
+        if limit is None:
+            return item
+        if isinstance(item, Notice):
+            return item if item.tick < limit else None
+        if item.end < limit:
             return item
         self._live.stop()
-        begin = int(item.ticks[0]) if item.ticks.size else item.end
-        if begin >= self._limit and self._figures.end >= self._limit:
-            return None
-        some = item.ticks < self._limit
-        return Block(item.ticks[some], item.states[some], self._limit - 1)
+        return _up_to(item, limit) if self._figures.end < limit else None
 
     def _lines(self, items: Iterator[Item], asked: dict[Line, int] | None) -> tuple[dict[Line, int], list[Item]]:
         """Return the channel of each line, and what was read to know it."""
         if asked is None:
-            self._told.write("m43: waiting for traffic, to find the lines in it\n")
+            self._tell("m43: waiting for traffic, to find the lines in it\n")
         read = beginning(items, asked)
         blocks = [item for item in read if isinstance(item, Block)]
         seen = replace(self._live.capture, blocks=lambda _: iter(blocks))
         if asked is None:
             _, mapping, finding = found_lines(replace(seen, again=True))
-            self._told.write(f"m43: --pins {finding}\n")
+            self._tell(f"m43: --pins {finding}\n")
             return mapping, read
         _, living, dead = living_lines(seen, asked)
         if dead:
-            self._told.write(f"m43: {', '.join(dead)} never changes: decoding without it\n")
+            self._tell(f"m43: {', '.join(dead)} never changes: decoding without it\n")
         return living, read
 
     def _asked_lines(self) -> dict[Line, int] | None:
@@ -304,9 +313,11 @@ class _Session:
         tick = int(t_ns / self._tick_ns)
         if self._request.duration_ns:
             self._limit = tick + self._ticks(self._request.duration_ns)
+            end_ns = t_ns + self._request.duration_ns
+            self._request = replace(self._request, to_ns=min(self._request.to_ns or end_ns, end_ns))
             self._watch_clock()
         if self._recording is not None:
-            self._recording.open(tick)
+            self._recording.open(tick, self._limit)
         held = self._gate.open(t_ns)
         begin_ns = max(Fraction(self._gate.opened_ns or 0), self._request.from_ns or Fraction(0))
         self._request = replace(self._request, from_ns=begin_ns)
@@ -359,8 +370,16 @@ class _Session:
         if self._writer is not None:
             self._writer.write_record(record)
 
+    def _tell(self, text: str) -> None:
+        """Tell the user a line; while there is a screen on the terminal, it is kept for the end."""
+        if self._screen is not None and sys.stderr.isatty():
+            self._forgotten += len(self._kept) == MOST_KEPT
+            self._kept.append(text)
+        else:
+            self._told.write(text)
+
     def _say(self, t_ns: int, text: str) -> None:
-        self._told.write(f"m43: {t_ns / 1e9:.6f} s: {text}\n")
+        self._tell(f"m43: {t_ns / 1e9:.6f} s: {text}\n")
 
     def _offer(self) -> None:
         now_s = time.monotonic()
@@ -371,8 +390,9 @@ class _Session:
     def _rows(self) -> list[tuple[str, str]]:
         recording = [] if self._recording is None else [("recording", self._recording.state)]
         waiting = [("trigger", "waits")] if self._waiting else []
+        last = [("last told", self._kept[-1].removeprefix("m43: ").rstrip())] if self._kept else []
         width = shutil.get_terminal_size().columns
-        return [*self._figures.rows(self._summary, glyphs_for(sys.stdout), width), *waiting, *recording]
+        return self._figures.rows(self._summary, glyphs_for(sys.stdout), [*last, *waiting, *recording], width)
 
     # the end
 
@@ -384,9 +404,9 @@ class _Session:
         elif self._request.summary:
             write_summary(self._request, self._summary, self._stream)
         if self._waiting:
-            self._told.write(f"m43: the trigger {self._request.trigger} never fired\n")
+            self._tell(f"m43: the trigger {self._request.trigger} never fired\n")
         elif not self._summary.messages:
-            self._told.write("m43: no transaction found; are the lines right? Try --pins auto\n")
+            self._tell("m43: no transaction found; are the lines right? Try --pins auto\n")
         if self._summary.findings or self._figures.lost:
             self.exit_code = EXIT_FINDINGS
 
@@ -398,7 +418,7 @@ class _Session:
 
     def _end_recording(self, recording: _Recording) -> None:
         for line in recording.close():
-            self._told.write(f"m43: {line}\n")
+            self._tell(f"m43: {line}\n")
         if recording.failed:
             self.exit_code = EXIT_NOT_RECORDED
 
@@ -407,6 +427,12 @@ class _Session:
 
     def _ticks(self, ns: Any) -> int:
         return max(int(ns / self._tick_ns), 1)
+
+
+def _up_to(block: Block, limit: int) -> Block:
+    """Return what a block says of the ticks before a limit."""
+    some = block.ticks < limit
+    return Block(block.ticks[some], block.states[some], limit - 1)
 
 
 def _rows_of(portion: LiveFound, request: Request) -> int:
@@ -476,12 +502,15 @@ class _Recording:
             for block in self._gate.feed(item):
                 self._write(block)
 
-    def open(self, tick: int) -> None:
-        """Begin to record at a tick, as far back as is held."""
+    def open(self, tick: int, limit: int | None) -> None:
+        """Begin to record at a tick, as far back as is held; what is held goes no further than a limit."""
         self._opened = True
         if self._gate is not None:
             for block in self._gate.open(tick + self._slack):
-                self._write(block)
+                if limit is None or block.end < limit:
+                    self._write(block)
+                elif not block.ticks.size or block.ticks[0] < limit:
+                    self._write(_up_to(block, limit))
 
     def close(self) -> list[str]:
         """Finish the files; return what became of them, in lines."""

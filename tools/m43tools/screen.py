@@ -19,7 +19,7 @@ Row = tuple[str, str]
 
 
 class Screen:
-    """Draws rows on standard output, in their place; a context that begins and ends it.
+    """Draws rows on a screen of their own, and the last ones below the prompt; a context that begins and ends it.
 
     Attributes:
         skipped: how many figures were not drawn, because the terminal was busy with earlier ones.
@@ -39,6 +39,7 @@ class Screen:
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
+            screen=True,
             vertical_overflow="crop",
             get_renderable=self._table,
         )
@@ -73,8 +74,9 @@ class Screen:
                 self._fresh = False
             self._live.refresh()
         self._live.stop()
+        self._live.console.print(self._table(over=True))
 
-    def _table(self) -> Table:
+    def _table(self, *, over: bool = False) -> Table:
         from rich.table import Table
         from rich.text import Text
 
@@ -82,6 +84,7 @@ class Screen:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         skipped = [("screen", f"{self.skipped} pictures left out: the terminal is slow")] if self.skipped else []
-        for name, value in [*self._rows, *skipped, ("", "Ctrl-C ends it")]:
+        how_to_end = [] if over else [("", "Ctrl-C ends it")]
+        for name, value in [*self._rows, *skipped, *how_to_end]:
             table.add_row(name, Text(value))
         return table

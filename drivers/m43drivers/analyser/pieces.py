@@ -9,11 +9,13 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from m43drivers.analyser.model import Notice, NoticeKind
 from m43drivers.capture.stream import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from m43drivers.analyser.model import Piece
 
@@ -21,6 +23,9 @@ __all__ = ["Item", "PieceQueue"]
 
 Item: TypeAlias = Block | Notice
 """What a taker gets."""
+
+MOST_JOINED = 1 << 17
+"""Rows in a block that was joined from those that waited, which is quicker to decode than many."""
 
 
 class PieceQueue:
@@ -65,14 +70,27 @@ class PieceQueue:
         self._told()
 
     def take(self, wait_s: float | None) -> Item | None:
-        """Return the next item; None when none came in time, or none will come."""
+        """Return the next item, blocks that wait as one; None when none came in time, or none will come."""
         with self._news:
             self._news.wait_for(lambda: self._items or self._ended, wait_s)
             if not self._items:
                 return None
-            item, cost = self._items.popleft()
-            self._held -= cost
-            return item
+            item = self._pop()
+            if isinstance(item, Notice):
+                return item
+            blocks = [item, *self._more_blocks(MOST_JOINED - item.ticks.size)]
+        return _joined(blocks)
+
+    def _pop(self) -> Item:
+        item, cost = self._items.popleft()
+        self._held -= cost
+        return item
+
+    def _more_blocks(self, rows: int) -> Iterator[Block]:
+        while self._items and isinstance(block := self._items[0][0], Block) and block.ticks.size <= rows:
+            rows -= block.ticks.size
+            self._pop()
+            yield block
 
     def tell(self, told: Callable[[], object]) -> None:
         """Have a function called whenever there is news; in the thread that brings it."""
@@ -101,3 +119,12 @@ class PieceQueue:
         text = f"this program did not keep up: {end - begin} samples are lost"
         self._append(Notice(NoticeKind.OVERRUN, begin, end if followed else None, True, text), 0)
         return True
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    ticks, states = (
+        np.concatenate(columns) for columns in zip(*((one.ticks, one.states) for one in blocks), strict=True)
+    )
+    return Block(ticks, states, blocks[-1].end)
