@@ -205,8 +205,9 @@ def told(result: Result) -> str:
     ratio = f"{result.ratio:8.1f} x" if result.ratio else "         -"
     peer_cpu = f"{result.peer_cpu_s:.2f}" if result.peer_cpu_s else "-"
     cpu = f"{peer_cpu} / {result.ours_cpu_s:.2f}"
+    goal = f"{result.goal:g} x" if result.goal else "-"
     return (
-        f"| {result.case:26} | {peer_s} | {result.ours_s:8.2f} | {ratio} | {result.goal:5g} x "
+        f"| {result.case:26} | {peer_s} | {result.ours_s:8.2f} | {ratio} | {goal:>7} "
         f"| {result.peak_mib:5.0f} | {cpu:>14} |"
     )
 

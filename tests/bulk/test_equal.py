@@ -21,7 +21,7 @@ from m43drivers.pinfinder import find_lines
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43proto.pins import LINES, Line
 from tests.bulk.support import in_bulk, one_by_one, spoilt, stream_of, traffic
-from tests.recordings import BAD_POLL, session
+from tests.recordings import session
 from tests.waveform import Script, Waveform
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_captures_with_ground_truth(lines: tuple[Line, ...]) -> None:
 def test_a_cut_between_blocks_at_every_row(lines: tuple[Line, ...]) -> None:
     waveform = Waveform(random.Random(5))
     waveform.frame_sync()
-    waveform.transaction(BAD_POLL)
+    waveform.transaction(Script(bytes.fromhex("c1800106"), "C", b"\3\4\5", command_sum=0))
     waveform.set(Line.FOCUS, 1)
     waveform.idle()
     waveform.transaction(Script(bytes.fromhex("60f00000"), "6", b"\1\2"))

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from m43drivers.analyser.model import Notice
-from m43drivers.bulk.bare import BareDecoder
 from m43drivers.bulk.columns import Stretch
-from m43drivers.bulk.decoder import AckedDecoder, End, Found
+from m43drivers.bulk.decoder import End, Found
 from m43drivers.bulk.looking import WAITED_ROWS, Looker
-from m43drivers.bulk.observing import Words
+from m43drivers.bulk.observing import Words, decoder_for
 from m43drivers.capture.stream import Block
 from m43drivers.capture.times import nearest
 from m43proto.events import ByteSeen
 from m43proto.phy import REST_NS
-from m43proto.pins import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from m43drivers.bulk.decoder import Decoder
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
+    from m43proto.pins import Line
 
 __all__ = ["FoundGate", "LiveFound", "LiveObserver", "beginning", "fires_in"]
 
@@ -92,7 +91,6 @@ class LiveObserver:
         self, mapping: Mapping[Line, int], catalogue: Catalogue, tick_ns: Fraction, most_vain: int = MOST_VAIN
     ) -> None:
         self._lines = tuple(mapping)
-        self._kind = AckedDecoder if Line.BODY_ACK in mapping else BareDecoder
         self._catalogue = catalogue
         self._tick_ns = tick_ns
         self._words = Words(mapping)
@@ -150,7 +148,7 @@ class LiveObserver:
         return Block(np.concatenate([[start], block.ticks]), states, block.end)
 
     def _new(self) -> Decoder:
-        return self._kind(self._lines, self._catalogue, self._tick_ns)
+        return decoder_for(self._lines, self._catalogue, self._tick_ns)
 
     def _ns(self, tick: int) -> int:
         return nearest(max(tick, 0) * self._tick_ns)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m43drivers.bulk.bare import BareDecoder
 from m43drivers.bulk.decoder import AckedDecoder
 from m43drivers.capture.times import nearest, ticks_to_ns
 from m43proto.pins import Line
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from m43drivers.bulk.decoder import Found
+    from m43drivers.bulk.decoder import Decoder, Found
     from m43drivers.capture.stream import Block, CaptureStream
     from m43proto.catalogue import Catalogue
 
-__all__ = ["Words", "channels_mask", "observe_stream"]
+__all__ = ["Words", "channels_mask", "decoder_for", "observe_stream"]
 
 _TABLE_BITS = 16
 
@@ -43,14 +42,28 @@ def observe_stream(stream: CaptureStream, mapping: Mapping[Line, int], catalogue
         CaptureError: the file breaks the format.
     """
     tick_ns = max(stream.tick_ns, Fraction(1))
-    kind = AckedDecoder if Line.BODY_ACK in mapping else BareDecoder
-    decoder = kind(tuple(mapping), catalogue, tick_ns)
+    decoder = decoder_for(tuple(mapping), catalogue, tick_ns)
     words = Words(mapping)
     end_ns = 0
     for block in _whole_ns(stream, channels_mask(mapping)):
         yield from decoder.take(block.ticks, words.of(block.states))
         end_ns = nearest(block.end * tick_ns)
     yield from decoder.finish(end_ns)
+
+
+def decoder_for(lines: tuple[Line, ...], catalogue: Catalogue, tick_ns: Fraction) -> Decoder:
+    """Return what decodes rows of these lines.
+
+    Args:
+        lines: the lines that were recorded.
+        catalogue: the messages to know.
+        tick_ns: length of a tick in nanoseconds, not below 1.
+    """
+    if Line.BODY_ACK in lines:
+        return AckedDecoder(lines, catalogue, tick_ns)
+    from m43drivers.bulk.bare import BareDecoder  # Seldom needed.
+
+    return BareDecoder(lines, catalogue, tick_ns)
 
 
 class Words:
