@@ -180,21 +180,27 @@ class _Session:
             self._recording = _Recording(self._request, self._live.capture, asked, self._trigger, self._pre_ns)
         if self._limit is not None:
             self._watch_clock()
+        if asked is not None:
+            self._require_edge_in(asked)
+            self._begin_to_show()
         items = self._items()
         mapping, read = self._lines(items, asked)
+        if asked is None:
+            self._require_edge_in(mapping)
+            self._begin_to_show()
+        observer = LiveObserver(mapping, self._request.catalogue, self._tick_ns)
+        for item in chain(read, items):
+            self._look_for_edge(item, mapping)
+            self._take_all(observer.take(item))
+        self._take_all(observer.finish())
+        self._finish()
+
+    def _require_edge_in(self, mapping: dict[Line, int]) -> None:
         if isinstance(self._trigger, EdgeTrigger) and self._trigger.line not in mapping:
             have = ", ".join(mapping)
             raise click.UsageError(
                 f"--trigger {self._trigger.text}: {self._trigger.line} is not recorded; lines: {have}"
             )
-        self._begin_to_show()
-        observer = LiveObserver(mapping, self._request.catalogue, self._tick_ns)
-        for item in chain(read, items):
-            self._look_for_edge(item, mapping)
-            self._take_all(observer.take(item))
-            self._offer()
-        self._take_all(observer.finish())
-        self._finish()
 
     def _begin_to_show(self) -> None:
         if self._request.watch:
@@ -229,6 +235,7 @@ class _Session:
                 self._say(self._ns(limited.tick), f"{limited.kind}: {limited.text}")
             if self._recording is not None:
                 self._record(self._recording, limited)
+            self._offer()
             yield limited
             self.raise_output_error()
 
@@ -280,7 +287,7 @@ class _Session:
         if isinstance(item, Notice):
             self._before = None
             return
-        if isinstance(self._trigger, EdgeTrigger) and self._waiting:
+        if isinstance(self._trigger, EdgeTrigger) and self._waiting and self._trigger.line in mapping:
             tick = self._trigger.find(item, mapping[self._trigger.line], self._before)
             if tick is not None:
                 self._fire(self._ns(tick))
