@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from m43proto.evidence import Evidence
 
@@ -31,12 +32,12 @@ class Line(StrEnum):
     FOCUS = "FOCUS"
     SHUTTER = "SHUTTER"
 
-    @property
+    @cached_property
     def bit(self) -> int:
         """Its bit number in a word of levels."""
         return LINES.index(self)
 
-    @property
+    @cached_property
     def mask(self) -> int:
         """Its mask in a word of levels."""
         return 1 << self.bit

@@ -3,7 +3,66 @@
 
 import struct
 
-from m43bridge import bridge, frames
+from m43bridge import bridge, frames, probe
+
+
+class Pins(probe.Pins):
+    """Pins that change by what is done to them, and lose edges now and then."""
+
+    tick_ns = 100
+    levels = 1
+    hands = 0x1F
+
+    def __init__(self):
+        self.t_ns = 0
+        self.out = 1
+        self.held = []
+        self.gone = 0
+
+    def now_ns(self):
+        return self.t_ns
+
+    def spend(self, time_ns, until_ns):
+        end_ns = self.t_ns + time_ns
+        cut = until_ns >= 0 and end_ns > until_ns
+        self.t_ns = until_ns if cut else end_ns
+        self.held.append((self.t_ns // 100, self.out))
+        return not cut
+
+    def set(self, mask, levels):
+        self.out = (self.out & ~mask | levels & mask) & 0x7F
+
+    def flip(self, mask):
+        self.out ^= mask & 0x7F
+
+    def rate(self, setup_ns, out_low_ns, out_high_ns, in_low_ns, in_high_ns):
+        self.bit_ns = out_low_ns + in_high_ns
+
+    def delay(self, pause_ns, until_ns):
+        return self.spend(pause_ns, until_ns)
+
+    def wait(self, mask, levels, limit_ns, until_ns):
+        if not self.spend(limit_ns // 2, until_ns):
+            return probe.CUT
+        return probe.REACHED if (self.t_ns ^ mask) & 1 else probe.MISSED
+
+    def clock_out(self, value, count, until_ns):
+        self.out ^= value & 3
+        return self.spend(count * 1000, until_ns)
+
+    def clock_in(self, until_ns):
+        self.out ^= 1
+        return self.t_ns // 1000 % 256 if self.spend(8000, until_ns) else -1
+
+    def hand(self, kind, amount):
+        print("hand", kind, amount)
+
+    def edges(self):
+        held, self.held = self.held, []
+        return held
+
+    def lost(self):
+        return int(self.t_ns % 977 == 0)
 
 
 class Contacts(bridge.Contacts):
@@ -30,6 +89,9 @@ class Contacts(bridge.Contacts):
     def focus(self):
         print("focus")
 
+    def probe(self):
+        return Pins()
+
     def self_test(self):
         return 0, "nothing to test"
 
@@ -41,13 +103,28 @@ def draws(seed):
         yield seed >> 16
 
 
+def program(drawn):
+    """Return a program of instructions that are drawn; it ends with the only way back, after an alarm."""
+    out = bytearray([probe.NUMBERS["ALARM"], 0x80, 0x80, 0x40, 4, 0])
+    for _ in range(next(drawn) % 30):
+        code = next(drawn) % len(probe.INSTRUCTIONS)
+        if "t" in probe.INSTRUCTIONS[code][1]:
+            continue
+        out.append(code)
+        for letter in probe.INSTRUCTIONS[code][1]:
+            out.append(next(drawn) % 128)
+            if letter == "s":
+                out.extend(bytes(out[-1]))
+    return bytes(out) + bytes([probe.END])
+
+
 def run(seed, count):
     """Say requests, right and wrong ones, with garbage between; print each byte that comes back."""
     drawn = draws(seed)
     contacts = Contacts()
     desk = bridge.Bridge(contacts, seed)
     for number in range(count):
-        kind = next(drawn) % 9
+        kind = next(drawn) % 10
         payload = bytes(next(drawn) % 256 for _ in range(next(drawn) % 12))
         if kind == bridge.TRANSACT and number % 3:
             block = bytes(next(drawn) % 3 for _ in range(next(drawn) % 700))
@@ -56,6 +133,10 @@ def run(seed, count):
             payload = struct.pack("<IHHBI", 16_667, 500, 1_500, next(drawn) % 2, next(drawn))
         if kind == bridge.POWER and number % 3:
             payload = bytes([next(drawn) % 2])
+        if kind == bridge.PROBE and number % 3:
+            payload = b""
+        if kind == bridge.LOAD and number % 5:
+            payload = program(drawn)
         wire = frames.encode(number % 256, kind, payload)
         if number % 7 == 0:
             wire = bytes([next(drawn) % 256]) + wire

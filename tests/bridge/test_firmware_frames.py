@@ -10,22 +10,27 @@ from hypothesis import strategies as st
 
 import m43bridge.bridge as firmware
 import m43bridge.frames as firmware_frames
+import m43bridge.probing as probing
 from m43drivers.bridge.protocol import (
     ANSWER_BIT,
     KINDS,
     VERSION,
     Counters,
     Decoder,
+    Edges,
     Frame,
     Heartbeat,
     Hello,
     LinkMessage,
+    Load,
     Polled,
     Power,
+    Probe,
     Refusal,
     RefusalCode,
     SelfTest,
     StartFrames,
+    StepDone,
     Stop,
     Transact,
     cobs_decoded,
@@ -107,12 +112,15 @@ def test_the_numbers_of_both_sides_are_the_same() -> None:
         firmware.STOP: Stop,
         firmware.COUNTERS: Counters,
         firmware.SELFTEST: SelfTest,
+        firmware.PROBE: Probe,
+        firmware.LOAD: Load,
     }
     assert {kind: KINDS[kind] for kind in requests} == requests
     assert firmware_frames.ANSWER_BIT == ANSWER_BIT
     assert (Polled.kind, Heartbeat.kind, Refusal.kind) == (firmware.POLLED, firmware.HEARTBEAT, firmware.REFUSAL)
+    assert (Edges.kind, StepDone.kind) == (probing.EDGES, probing.STEP_DONE)
     codes = (firmware.UNKNOWN_KIND, firmware.MALFORMED, firmware.IS_BUSY, firmware.TOO_LONG, firmware.INTERNAL)
-    assert codes == tuple(RefusalCode)
+    assert (*codes, firmware.UNABLE) == tuple(RefusalCode)
     for code, shape in enumerate(Shape):
         assert (firmware.SET, firmware.COMPLETE, firmware.READ, firmware.WRITE)[code] == code
         assert payload_of(Transact(b"abcd", shape))[4] == code

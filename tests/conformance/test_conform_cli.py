@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,36 @@ def test_the_selftest_names_what_it_found(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert "*FRM-008" in out
     assert "1 of 1 broken lenses" in out
+
+
+def test_a_rerun_gives_the_same_bytes_with_a_catalogue_too(tmp_path: Path) -> None:
+    first, again = tmp_path / "first.json", tmp_path / "again.json"
+    words = ["--catalogue", "provisional", "conform", "--lens", "sim:panasonic-pz-14-42", "STB-*", "--shuffle"]
+    assert main([*words, "--json", str(first)]) == 0
+    report = json.loads(first.read_text(encoding="utf-8"))
+    assert report["provenance"]["command_line"][:3] == ["--catalogue", "provisional", "conform"]
+    assert report["totals"]["PASS"] == 3
+    assert main(["conform", "rerun", str(first), "--json", str(again)]) == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_only_what_is_new_beside_a_baseline_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    broken = ["conform", "--lens", f"{LENS}?fault=wrong_command_sum", "FRM-001", "FRM-008"]
+    assert main(["conform", "--lens", LENS, "FRM-001", "FRM-008", "--json", str(good)]) == 0
+    assert main([*broken, "--json", str(bad)]) == 1
+    assert main([*broken, "--baseline", str(bad)]) == 0
+    assert "no difference" in capsys.readouterr().out
+    assert main([*broken, "--baseline", str(good)]) == 1
+    assert "newly failing" in capsys.readouterr().out
+    assert main(["conform", "--lens", LENS, "FRM-001", "--baseline", str(bad)]) == 0
+    assert "fixed" in capsys.readouterr().out
+
+
+def test_rounds_fill_a_time_of_the_bus_and_tell_each_verdict(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert main(["conform", "--lens", LENS, "FRM-011", "FRM-012", "--duration", "5s", "--json", str(path)]) == 0
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    assert [one["case"]["id"] for one in results] == ["FRM-011", "FRM-012"]
+    assert len(results[0]["runs"]) == len(results[1]["runs"]) > 1
+    assert set(results[0]["runs"]) == {"PASS"}

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("m43tools.simulate:simulate", "Simulate a lens, a body, or a session of both."),
     "analysers": ("m43tools.analysers:analysers", "List logic analysers: what they can do, and what is missing."),
     "ports": ("m43tools.ports:ports", "List serial ports, and where a bridge may be."),
-    "conform": ("m43tools.conform:conform", "Test whether a lens keeps the protocol, live or on a capture."),
+    "conform": ("m43tools.conform:conform", "Test whether a lens or a body keeps the protocol, live or on a capture."),
     "export": ("m43tools.export:export", "Write what is generated from the message tables."),
 }
 """Subcommands: name -> (where it is, its help in a sentence)."""

@@ -89,12 +89,25 @@ def _schema(root: Path) -> dict[Path, bytes]:
     return {root / "specs" / "schema" / SCHEMA_FILE: schema_text().encode()}
 
 
+def _firmware(root: Path) -> dict[Path, bytes]:
+    source = root / "drivers" / "m43drivers" / "bridge" / "probe.py"
+    return {root / "drivers" / "bridge" / "firmware" / "m43bridge" / source.name: source.read_bytes()}
+
+
+def _reports(root: Path) -> dict[Path, bytes]:
+    from m43tools.conformance.golden import FOLDER, golden_reports
+
+    return {root / FOLDER / name: text.encode() for name, text in golden_reports().items()}
+
+
 TARGETS: dict[str, Callable[[Path], dict[Path, bytes]]] = {
     "spec": _spec_pages,
     "picture": _picture,
     "diagrams": _diagrams,
     "captures": _captures,
     "schema": _schema,
+    "firmware": _firmware,
+    "reports": _reports,
 }
 """What stands in the repository only: name -> function from its root to the files and what they should hold."""
 
@@ -166,6 +179,8 @@ def export(ctx: click.Context, targets: tuple[str, ...], root: Path, output: Pat
     saleae   a high-level analyser for Saleae Logic 2, tools/saleae/
     wireshark  a dissector of what m43 sniff --format pcapng writes, tools/wireshark/
     c        a codec and a transaction parser in C99, tools/c/
+    firmware the bridge's interpreter of programs, drivers/bridge/firmware/m43bridge/probe.py
+    reports  the reports of m43 conform on the simulated lenses, specs/reports/; takes a minute
 
     \b
     Examples:

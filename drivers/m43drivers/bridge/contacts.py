@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from m43drivers.bridge.firmware import firmware
 from m43proto.ends import PinBody
 from m43proto.mount import Mount
 from m43proto.pins import Line, Role
@@ -14,6 +15,7 @@ from m43proto.timing import BodyTiming
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from m43drivers.bridge.probe import Pins
     from m43proto.ends import PinLens, Script
     from m43proto.events import TransactionSeen
 
@@ -55,9 +57,11 @@ class SimulatedContacts:
 
     Args:
         lens: the lens at the contacts.
+        stand: makes pins to probe a lens with, each time anew; None for contacts that cannot.
     """
 
-    def __init__(self, lens: PinLens) -> None:
+    def __init__(self, lens: PinLens, stand: Callable[[], Pins] | None = None) -> None:
+        self._stand = stand
         self._job: Callable[[PinBody], Script[None]] | None = None
         self._until_ns = 0
         self._shape = Shape.SET
@@ -135,6 +139,17 @@ class SimulatedContacts:
     def focus(self) -> None:
         """Change the level of FOCUS."""
         self._do(PinBody.toggle_focus)
+
+    def probe(self) -> Pins:
+        """Return pins to probe a lens with, at their time 0.
+
+        A probe has a virtual time of its own, which stands still while nothing is to be carried out: the clock on the
+        wall has no say in it, so the same programs give the same edges.
+        """
+        if self._stand is None:
+            bridge = firmware()
+            raise bridge.RefusedError(bridge.UNABLE, "these contacts carry out whole transactions only")
+        return self._stand()
 
     def self_test(self) -> tuple[int, str]:
         """Tell that there is no hardware to test."""

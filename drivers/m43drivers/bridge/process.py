@@ -21,23 +21,25 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from m43drivers.bridge.contacts import SimulatedContacts
+from m43drivers.bridge.firmware import firmware
 from m43drivers.simulator.faults import FAULTS, faults_named
 from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES, profile_named
+from m43drivers.simulator.stand import Stand
 from m43proto.errors import M43Error
 from m43proto.messages import PUBLIC
 from m43proto.timing import LENS_TIMINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
-__all__ = ["FirmwareMissingError", "Misbehaviour", "firmware", "main"]
+    from m43proto.ends import PinLens
+
+__all__ = ["Misbehaviour", "main"]
 
 EXIT_ENDED = 0
 EXIT_CANNOT = 2
@@ -48,26 +50,6 @@ GARBAGE = b"\x05garbage\0"
 
 _CHUNK = 4096
 _LONGEST_WAIT_S = 1.0
-
-
-class FirmwareMissingError(M43Error):
-    """The firmware is not here; the text says where it is."""
-
-
-def firmware() -> ModuleType:
-    """Return the firmware's module `m43bridge.bridge`, from the repository that this file stands in.
-
-    Raises:
-        FirmwareMissingError: this is an installed package, which does not carry the firmware.
-    """
-    folder = Path(__file__).parents[2] / "bridge" / "firmware"
-    if not (folder / "m43bridge").is_dir():
-        raise FirmwareMissingError(
-            "the firmware of the bridge is not in the installed package; run this in a clone of the repository"
-        )
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    return importlib.import_module("m43bridge.bridge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +246,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--realtime", action="store_true", help="let transactions take their time, instead of none that shows"
     )
+    probes = parser.add_argument_group("probes of a lens, as m43 conform makes them; they take no time on the wall")
+    probes.add_argument(
+        "--tick", type=_count, default=1, metavar="NS", help="unit in which it tells the times of edges (default: 1)"
+    )
+    probes.add_argument(
+        "--no-hands",
+        action="store_true",
+        help="like a board: nobody turns a ring, takes the lens off, or puts a new lens on for each probe",
+    )
     wrong = parser.add_argument_group("what the bridge does wrong, for tests")
     wrong.add_argument("--stop-reading-after", type=_count, metavar="N", help="read no more after N bytes of the host")
     wrong.add_argument("--die-after", type=_count, metavar="N", help="end after N bytes to the host")
     wrong.add_argument("--garbage-every", type=_count, metavar="N", help="send garbage behind every Nth frame")
+    wrong.add_argument("--lose-edges", type=_count, metavar="N", help="in a probe, keep only N edges an instruction")
     return parser
 
 
@@ -275,9 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the process; return its exit code."""
     asked = _parser().parse_args(arguments)
     try:
-        lens = SimulatedLens(profile_named(asked.profile), faults_named(asked.fault))
-        contacts = SimulatedContacts(pin_lens(lens, LENS_TIMINGS["bell_lens"], PUBLIC.shape_of))
         firmware()
+        contacts = _contacts(asked)
         stream = _opened(asked)
         print(stream.name, flush=True)  # noqa: T201 - what its caller waits for
         _serve(
@@ -292,6 +283,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_ENDED
+
+
+def _contacts(asked: argparse.Namespace) -> SimulatedContacts:
+    profile, faults = profile_named(asked.profile), faults_named(asked.fault)
+    lens = SimulatedLens(profile, faults)
+
+    def stand() -> Stand:
+        glass = lens if asked.no_hands else SimulatedLens(profile, faults)
+        hands = 0 if asked.no_hands else Stand.hands_for(glass)
+        return Stand(glass, _pins, hands=hands, tick_ns=asked.tick, keeps=asked.lose_edges)
+
+    one = stand()
+    return SimulatedContacts(_pins(lens), (lambda: one) if asked.no_hands else stand)
+
+
+def _pins(lens: SimulatedLens) -> PinLens:
+    return pin_lens(lens, LENS_TIMINGS["bell_lens"], PUBLIC.shape_of)
 
 
 def _opened(asked: argparse.Namespace) -> _Pty | _Socket:

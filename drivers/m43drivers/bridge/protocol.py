@@ -34,20 +34,26 @@ __all__ = [
     "CountersAnswer",
     "Decoder",
     "Done",
+    "Edges",
     "Frame",
     "FramesStarted",
     "Heartbeat",
     "Hello",
     "HelloAnswer",
     "LinkMessage",
+    "Load",
+    "Loaded",
     "Polled",
     "Power",
     "PowerAnswer",
+    "Probe",
+    "ProbeBegun",
     "Refusal",
     "RefusalCode",
     "SelfTest",
     "SelfTestAnswer",
     "StartFrames",
+    "StepDone",
     "Stop",
     "Stopped",
     "Transact",
@@ -147,6 +153,10 @@ def _said() -> Any:
         "the rest",
         "all that the lens said, in order: sum of the command, length, data, sum, status",
     )
+
+
+def _levels(doc: str) -> Any:
+    return _part(construct.Int8ul, "u8: a bit for each line", doc)
 
 
 def _broke_off() -> Any:
@@ -255,7 +265,7 @@ class FramesStarted(LinkMessage):
 
 @dataclass(frozen=True, slots=True)
 class Stop(LinkMessage):
-    """Stops the frames."""
+    """Stops the frames, and ends a probe: the lens is switched off then."""
 
     kind = 0x05
     repeatable = True
@@ -263,7 +273,7 @@ class Stop(LinkMessage):
 
 @dataclass(frozen=True, slots=True)
 class Stopped(LinkMessage):
-    """There are no frames; nothing of a poll follows."""
+    """There are no frames and no probe; nothing of either follows."""
 
     kind = Stop.kind | ANSWER_BIT
 
@@ -344,6 +354,70 @@ class Heartbeat(LinkMessage):
         return {name: getattr(self, name) for name in _COUNTED}
 
 
+@dataclass(frozen=True, slots=True)
+class Probe(LinkMessage):
+    """Begins a probe, or begins one anew: stops frames and the probe before, and switches the lens off."""
+
+    kind = 0x08
+    repeatable = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeBegun(LinkMessage):
+    """Programs may come."""
+
+    kind = Probe.kind | ANSWER_BIT
+    t: int = _part(construct.Int64ul, "u64", "the time now, in ticks of the clock of probes")
+    tick_ns: int = _u32("length of a tick")
+    room: int = _u32("bytes of programs that the bridge holds")
+    hands: int = _part(
+        construct.Int8ul,
+        "u8: bit 0 zoom ring, 1 focus ring, 2 off and on, 4 a new lens for each probe",
+        "what it can do to the lens by `HAND`; on a board, nothing",
+    )
+    levels: int = _levels("levels of the lines at time 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Load(LinkMessage):
+    """Puts a program behind those that wait or are carried out."""
+
+    kind = 0x09
+    program: bytes = _part(construct.GreedyBytes, "the rest", "the program")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(LinkMessage):
+    """The program will be carried out."""
+
+    kind = Load.kind | ANSWER_BIT
+    room: int = _u32("bytes of programs that there is room for now")
+
+
+@dataclass(frozen=True, slots=True)
+class Edges(LinkMessage):
+    """Edges of a probe."""
+
+    kind = 0x42
+    number: int = _u32("counts `Edges` and `StepDone` of this probe together, from 0")
+    lost: int = _u32("edges that the bridge could not keep, between the last one told and these")
+    t: int = _part(construct.Int64ul, "u64", "time of the last edge told before, or of the beginning, in ticks")
+    levels: int = _levels("levels of the lines then")
+    coded: bytes = _part(construct.GreedyBytes, "the rest", "the edges")
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone(LinkMessage):
+    """A program has ended; its edges were told before."""
+
+    kind = 0x43
+    number: int = _u32("counts `Edges` and `StepDone` of this probe together, from 0")
+    index: int = _u32("which program of this probe, from 0")
+    done: bool = _flag("1 if it went as it should")
+    start: int = _part(construct.Int64ul, "u64", "when it began, in ticks")
+    end: int = _part(construct.Int64ul, "u64", "when it ended, in ticks")
+
+
 class RefusalCode(IntEnum):
     """Why a bridge refuses a request; another number than these may come from a later bridge."""
 
@@ -352,6 +426,7 @@ class RefusalCode(IntEnum):
     BUSY = 3
     TOO_LONG = 4
     INTERNAL = 5
+    UNABLE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +434,9 @@ class Refusal(LinkMessage):
     """The bridge does not do what it was asked; it stands in place of the answer."""
 
     kind = 0xFF
-    code: int = _part(construct.Int8ul, "u8: 1 unknown kind, 2 malformed, 3 busy, 4 too long, 5 internal", "why")
+    code: int = _part(
+        construct.Int8ul, "u8: 1 unknown kind, 2 malformed, 3 busy, 4 too long, 5 internal, 6 unable", "why"
+    )
     text: str = _last_text("one line for a person")
 
 
@@ -385,8 +462,14 @@ KINDS: dict[int, type[LinkMessage]] = {
         CountersAnswer,
         SelfTest,
         SelfTestAnswer,
+        Probe,
+        ProbeBegun,
+        Load,
+        Loaded,
         Polled,
         Heartbeat,
+        Edges,
+        StepDone,
         Refusal,
     )
 }

@@ -20,7 +20,9 @@ from m43drivers.bridge.protocol import (
     ANSWER_BIT,
     Counters,
     Hello,
+    Load,
     Power,
+    Probe,
     Refusal,
     RefusalCode,
     SelfTest,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from m43drivers.bridge.protocol import Frame, LinkMessage
     from m43drivers.streams.base import ByteStream
 
-__all__ = ["LATE_S", "LIMITS", "QUEUE_S", "Answer", "Limit", "Requests", "Urgency"]
+__all__ = ["LATE_S", "LIMITS", "QUEUE_S", "Answer", "BridgeRefusedError", "Limit", "Requests", "Urgency"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,18 @@ LATE_S = 60.0
 """How long a late answer may come (provisional: no bridge holds one back for longer than it lives without reading)."""
 
 _NUMBERS = 255
+
+
+class BridgeRefusedError(TransportError):
+    """The bridge does not do what it was asked.
+
+    Attributes:
+        code: one of `RefusalCode`, or another number of a later bridge.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,8 @@ LIMITS: dict[type[LinkMessage], Limit] = {
     StartFrames: Limit(0.5, 3, "answered at once, but perhaps behind a poll"),
     Stop: Limit(0.5, 3, "answered at once, but perhaps behind a poll"),
     Counters: Limit(0.3, 3, "answered at once, but perhaps behind a poll"),
+    Probe: Limit(1.0, 2, "drops SLEEP; answered at once, but perhaps behind a transaction"),
+    Load: Limit(3.0, 1, "answered at once, but perhaps behind a step of a probe that makes many edges"),
     SelfTest: Limit(5.0, 1, "runs each PIO program once"),
 }
 """How long each request may take; no bridge has been measured yet."""
@@ -323,9 +339,10 @@ def _set_error(job: _Job, error: TransportError) -> None:
         job.done.set_exception(error)
 
 
-def _refused(name: str, request: LinkMessage, refusal: Refusal) -> TransportError:
+def _refused(name: str, request: LinkMessage, refusal: Refusal) -> BridgeRefusedError:
     try:
         reason = RefusalCode(refusal.code).name.lower().replace("_", " ")
     except ValueError:
         reason = f"code {refusal.code}"
-    return TransportError(f"{name}: the bridge refuses {type(request).__name__}: {reason}: {refusal.text}")
+    text = f"{name}: the bridge refuses {type(request).__name__}: {reason}: {refusal.text}"
+    return BridgeRefusedError(text, refusal.code)

@@ -98,7 +98,7 @@ class BridgeTransport(Transport):
     def __init__(self, url: str, open_stream: Callable[[], Awaitable[ByteStream]]) -> None:
         super().__init__(url)
         self.bad_frames = 0
-        self._open_stream = open_stream
+        self.open_stream = open_stream
         self._stream: ByteStream | None = None
         self._requests: Requests | None = None
         self._error: TransportLostError | None = None
@@ -119,7 +119,7 @@ class BridgeTransport(Transport):
         """
         if self._stream is not None:
             raise TransportError(f"{self.url}: is open already")
-        stream = await self._open_stream()
+        stream = await self.open_stream()
         self._start(stream)
         try:
             # Whatever the one before has left half said ends here.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from m43drivers.bridge.contacts import SimulatedContacts
-from m43drivers.bridge.process import FirmwareMissingError, firmware
+from m43drivers.bridge.firmware import FirmwareMissingError, firmware
 from m43drivers.simulator.faults import faults_named
 from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.pins import pin_lens

@@ -7,7 +7,19 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from m43tools.conformance.chapters import s2_link, s3_framing, s4_session, s5_drive, s5_identity, s5_rings, s5_status
+from m43tools.conformance.chapters import (
+    b2_link,
+    b3_framing,
+    b4_reaction,
+    b4_session,
+    s2_link,
+    s3_framing,
+    s4_session,
+    s5_drive,
+    s5_identity,
+    s5_rings,
+    s5_status,
+)
 from m43tools.conformance.clauses import CLAUSES
 
 if TYPE_CHECKING:
@@ -16,7 +28,19 @@ if TYPE_CHECKING:
     from m43tools.conformance.judging import Case
     from m43tools.conformance.model import CaseInfo
 
-__all__ = ["CASES", "CHAPTERS", "cases_of", "info_of", "judged_clauses", "registered", "selected"]
+__all__ = [
+    "ALL_CASES",
+    "BODY_CASES",
+    "BODY_CHAPTERS",
+    "CASES",
+    "CHAPTERS",
+    "ROLES",
+    "cases_of",
+    "info_of",
+    "judged_clauses",
+    "registered",
+    "selected",
+]
 
 CHAPTERS: dict[str, tuple[Case, ...]] = {
     "s2_link": s2_link.CASES,
@@ -27,12 +51,29 @@ CHAPTERS: dict[str, tuple[Case, ...]] = {
     "s5_drive": s5_drive.CASES,
     "s5_rings": s5_rings.CASES,
 }
-"""The cases of each file."""
+"""The cases of each file that judges a lens."""
+
+BODY_CHAPTERS: dict[str, tuple[Case, ...]] = {
+    "b2_link": b2_link.CASES,
+    "b3_framing": b3_framing.CASES,
+    "b4_session": b4_session.CASES,
+    "b4_reaction": b4_reaction.CASES,
+}
+"""The cases of each file that judges a body."""
 
 CASES: dict[str, Case] = {case.id: case for chapter in CHAPTERS.values() for case in chapter}
-"""Every case by its id, in the order of the chapters."""
+"""Every case that judges a lens by its id, in the order of the chapters."""
 
-_CHAPTER_OF = {case.id: name for name, chapter in CHAPTERS.items() for case in chapter}
+BODY_CASES: dict[str, Case] = {case.id: case for chapter in BODY_CHAPTERS.values() for case in chapter}
+"""Every case that judges a body by its id, in the order of the chapters."""
+
+ALL_CASES: dict[str, Case] = CASES | BODY_CASES
+"""Every case by its id."""
+
+ROLES: dict[str, dict[str, Case]] = {"lens": CASES, "body": BODY_CASES}
+"""The cases by whom they judge."""
+
+_CHAPTER_OF = {case.id: name for name, chapter in (CHAPTERS | BODY_CHAPTERS).items() for case in chapter}
 
 
 def info_of(case: Case) -> CaseInfo:
@@ -42,7 +83,7 @@ def info_of(case: Case) -> CaseInfo:
 
 def cases_of(clause: str) -> tuple[Case, ...]:
     """Return the cases that judge a clause."""
-    return tuple(case for case in CASES.values() if clause in case.clauses)
+    return tuple(case for case in ALL_CASES.values() if clause in case.clauses)
 
 
 @cache
@@ -56,13 +97,14 @@ def registered() -> dict[str, str]:
     return {identity: title for identity, _, title in rows}
 
 
-def selected(words: Sequence[str], skipped: Sequence[str] = ()) -> tuple[Case, ...]:
-    """Return the cases that any word names, without those that any skipped one does; all of them for no words.
+def selected(words: Sequence[str], skipped: Sequence[str] = (), role: str = "lens") -> tuple[Case, ...]:
+    """Return the cases of a role that any word names, without those that any skipped one does; all for no words.
 
     A word is an id (``FRM-003``), a glob (``FRM-*``), a clause (``C3.2-1``, ``C3.*``), a tag (``timing``), or the name
     of a chapter (``s3_framing``).
     """
-    return tuple(case for case in CASES.values() if (not words or _named(case, words)) and not _named(case, skipped))
+    cases = ROLES[role].values()
+    return tuple(case for case in cases if (not words or _named(case, words)) and not _named(case, skipped))
 
 
 def _named(case: Case, words: Iterable[str]) -> bool:

@@ -1,8 +1,8 @@
 """The protocol as numbered requirements: the table `CLAUSES`.
 
 The protocol is reverse engineered, so a clause says how binding it is taken (`Level`), how sure it is and where it
-comes from. An id is ``C``, the part of the specification that it belongs to, and a running number; ids are never
-reused.
+comes from. An id is ``C`` for what binds the lens or ``B`` for what binds the body, the part of the specification that
+it belongs to, and a running number; ids are never reused.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ class Clause:
     source: str
     text: str
     uncased: str = ""
+
+    @property
+    def role(self) -> str:
+        """Whom it binds, ``"lens"`` or ``"body"``."""
+        return "body" if self.id.startswith("B") else "lens"
 
 
 def clause_info(clause: Clause) -> ClauseInfo:
@@ -209,6 +214,67 @@ _ROWS = (
     _row("C5.8-1", "5.8.2", MUST, Evidence.PROVISIONAL, "PROJECT", "StabilisationStatus, a placeholder, has six data bytes with a known mode and state."),
     _row("C5.8-2", "5.8.1", MUST, Evidence.PROVISIONAL, "PROJECT", "A stabiliser, by the placeholders, takes the mode that is set."),
     _row("C5.8-3", "5.8.1", MUST, Evidence.PROVISIONAL, "PROJECT", "A stabiliser that is switched off, by the placeholders, comes to rest."),
+    _row("B1.2-1", "1.2", SHOULD, Evidence.CONFIRMED, "BELL", "The body raises BODY_ACK only while SLEEP is high."),
+    _row("B2.1-1", "2.1", MUST, Evidence.CONFIRMED, "BELL", "CLK rests high: it is high whenever BODY_ACK rises or falls."),
+    _row("B2.1-2", "2.1", MUST, Evidence.CONFIRMED, "BELL, BLOG", "A byte of the body has eight clocks."),
+    _row("B2.1-3", "2.1", SHOULD, Evidence.INFERRED, "SIM", "While the body speaks, DATA is stable for 50 ns or more before CLK rises."),
+    _row("B2.1-4", "2.1", MUST, Evidence.CONFIRMED, "BELL", "While the body speaks, DATA changes only between the fall of CLK and its rise."),
+    _row("B2.1-5", "2.1", MUST, Evidence.CONFIRMED, "BELL, BLOG", "The body sends the least significant bit first."),
+    _row("B2.1-6", "2.1.1", SHOULD, Evidence.PROVISIONAL, "PROJECT, SIM", "The clock has a period of 0.7 us or more; the shortest that is known to have met a lens is 0.82 us."),
+    _row("B2.1-7", "2.1.1", SHOULD, Evidence.PROVISIONAL, "PROJECT, SIM", "In a byte of the lens CLK is low for 0.35 us or more, for the lens to bring its bit; the body program known gives 0.44 us."),
+    _row("B2.2-1", "2.3", MUST, Evidence.CONFIRMED, "BELL", "The body has released DATA when it drops BODY_ACK at the hand-over: it spoils no byte of the lens."),
+    _row("B2.3-1", "2.3", MUST, Evidence.CONFIRMED, "BELL", "The body clocks nothing of its own before LENS_ACK has answered its attention."),
+    _row("B2.3-2", "2.3", SHOULD, Evidence.INFERRED, "BELL", "The body clocks no further byte before the acknowledge of the last one is over; the one body program known pauses blindly instead."),
+    _row("B2.3-3", "2.3", MUST, Evidence.CONFIRMED, "BELL@26929bd", "Behind its last byte the body keeps BODY_ACK high until LENS_ACK has fallen."),
+    _row("B2.4-1", "2.4", MUST, Evidence.CONFIRMED, "BELL", "The body takes each byte of the lens with eight clocks and drops BODY_ACK behind it."),
+    _row("B2.4-2", "2.4", MUST, Evidence.CONFIRMED, "BELL", "The body clocks a byte of the lens only once LENS_ACK has said that it is ready."),
+    _row("B2.4-3", "2.4", SHOULD, Evidence.INFERRED, "BELL", "The body asks for a further byte of the lens only once LENS_ACK has fallen behind the last one; the one body program known pauses blindly instead."),
+    _row("B2.4-4", "2.4", SHOULD, Evidence.PROVISIONAL, "PROJECT", "BODY_ACK falls within 1 ms of the last clock of a byte of the lens."),
+    _row("B2.5-1", "2.5", SHOULD, Evidence.CONFIRMED, "BELL@da4f851", "The body carries a completion out: it asks for the work, waits for its end and takes the status byte; a lens survived a body that did not (BELL@26929bd)."),
+    _row("B2.5-2", "2.5", SHOULD, Evidence.CONFIRMED, "BELL@db29971", "The body waits 0.5 s for the end of the work of a completion, as a real one did; how long a real lens works is not known."),
+    _row("B2.6-1", "2.6", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A block begins within 5 ms of the sum of its command."),
+    _row("B2.7-1", "2.7", OBSERVED, Evidence.OBSERVED, "BELL@ad79dd2", "Behind SelectLinkMode the body holds CLK low for 0.5 to 2 ms; one real body did so for about 1 ms."),
+    _row("B2.7-2", "2.7", SHOULD, Evidence.INFERRED, "BELL", "But for such a hold the body moves CLK only while BODY_ACK is high."),
+    _row("B2.9-1", "2.9", SHOULD, Evidence.PROVISIONAL, "PROJECT, BELL", "SLEEP is high for 1 ms or more before BODY_ACK rises; the body program known waits 10 ms."),
+    _row("B2.9-2", "2.9", SHOULD, Evidence.CONFIRMED, "BELL", "The body keeps BODY_ACK high until the wake pulse is over."),
+    _row("B2.9-3", "2.9", SHOULD, Evidence.PROVISIONAL, "PROJECT, BELL", "The first command comes 1 ms or more behind the wake pulse; the body program known waits 20 ms."),
+    _row("B2.9-4", "2.9", SHOULD, Evidence.INFERRED, "BELL", "The body clocks nothing before the wake pulse."),
+    _row("B3.1-1", "3.1", MUST, Evidence.CONFIRMED, "BELL", "A command has four bytes."),
+    _row("B3.1-2", "3.1", MUST, Evidence.CONFIRMED, "BELL", "The body carries out a transaction that a lens in order answers, to its end."),
+    _row("B3.3-1", "3.3", OBSERVED, Evidence.INFERRED, "BELL, BLOG", "The first nibble of a command is A, B, C or 6."),
+    _row("B3.3-2", "5", OBSERVED, Evidence.OBSERVED, "BELL, BLOG", "The command is one on record; the catalogue is known to be incomplete (OQ-25)."),
+    _row("B3.4-1", "3.4", MUST, Evidence.CONFIRMED, "BELL", "The length word of a block that the body writes counts its data and the sum of the lens, and not itself."),
+    _row("B3.4-2", "3.3.3", SHOULD, Evidence.INFERRED, "BELL", "The body takes as many bytes of a block as its length word announces."),
+    _row("B3.5-1", "3.2", SHOULD, Evidence.UNKNOWN, "PROJECT", "What a body makes of a block whose sum is wrong.", "The lines do not show what a body believes; how it goes on is B4.8-2."),
+    _row("B4.3-1", "4.3.1", SHOULD, Evidence.CONFIRMED, "BELL@26929bd, BELL@da4f851", "The commands of the start-up come in the one order that is known."),
+    _row("B4.3-2", "4.3.1", OBSERVED, Evidence.CONFIRMED, "BELL@26929bd, BELL@da4f851", "The start-up leaves no command out."),
+    _row("B4.3-3", "4.3.1", SHOULD, Evidence.INFERRED, "BELL@45cf9b6, BELL@26929bd", "No drive comes before EnableDrive: a lens did not obey without steps 6 to 8."),
+    _row("B4.3-4", "4.3.2", SHOULD, Evidence.PROVISIONAL, "PROJECT", "The body keeps to one form of the status command."),
+    _row("B4.3-5", "4.3.2", OBSERVED, Evidence.CONFIRMED, "BELL@046255c", "The form of the status command is 02 or 06."),
+    _row("B4.4-1", "4.4", OBSERVED, Evidence.INFERRED, "BELL, DCW", "While it polls, the body asks for the status 25 to 130 times a second."),
+    _row("B4.4-2", "4.4.1", OBSERVED, Evidence.CONFIRMED, "BELL", "A pulse on SHUTTER ends less than 5 ms before each poll."),
+    _row("B4.4-3", "4.4.1", OBSERVED, Evidence.CONFIRMED, "BELL", "FOCUS changes between two polls."),
+    _row("B4.5-1", "4.5", OBSERVED, Evidence.CONFIRMED, "BELL", "A drive follows the status of its frame within 5 ms."),
+    _row("B4.5-2", "4.5", OBSERVED, Evidence.CONFIRMED, "BELL@da4f851, BELL@bc3a33a", "The set-up drive comes before the first drive of the focus."),
+    _row("B4.7-1", "4.7", SHOULD, Evidence.INFERRED, "BELL@bb20aad", "SLEEP falls between two transactions."),
+    _row("B4.7-2", "4.7", SHOULD, Evidence.CONFIRMED, "BELL@bb20aad", "BODY_ACK is low within 1 ms of the fall of SLEEP."),
+    _row("B4.8-1", "4.8", SHOULD, Evidence.PROVISIONAL, "PROJECT", "Behind a wrong sum of a command the body goes on in step, or switches the lens off, within 5 s."),
+    _row("B4.8-2", "4.8", SHOULD, Evidence.PROVISIONAL, "PROJECT", "Behind a wrong sum of a block the body goes on in step, or switches the lens off, within 5 s."),
+    _row("B4.8-3", "4.8", SHOULD, Evidence.PROVISIONAL, "PROJECT", "Behind a transaction that broke off the body goes on in step, or switches the lens off, within 5 s."),
+    _row("B4.8-4", "4.10", SHOULD, Evidence.PROVISIONAL, "PROJECT", "The body waits for no answer of the lens longer than 3 s."),
+    _row("B4.8-5", "4.10", SHOULD, Evidence.PROVISIONAL, "PROJECT", "The body gives up work that does not end, within 10 s."),
+    _row("B4.8-6", "4.8", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A body whose lens went away clocks nothing more before the next wake pulse."),
+    _row("B4.8-7", "4.8", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A body that lost its lens wakes one that is put on, when it is switched on again."),
+    _row("B4.8-8", "3.3.2", SHOULD, Evidence.UNKNOWN, "PROJECT", "Behind a status byte other than 00 the body goes on in step, or switches the lens off, within 5 s."),
+    _row("B4.8-9", "5.2.1", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A body polls a lens that it does not know."),
+    _row("B4.8-10", "4.8", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A body goes on polling a lens whose aperture and focus do not come to where they were sent."),
+    _row("B4.9-1", "2.13", SHOULD, Evidence.INFERRED, "SIM", "A body gets on with a lens that is four times as slow as the lens program known."),
+    _row("B4.9-2", "2.13", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A body gets on with a lens that is five times as fast as the lens program known."),
+    _row("B4.9-3", "2.13", SHOULD, Evidence.INFERRED, "SIM", "A body gets on with acknowledges of 1 us; C2.3-4 lets a lens give them down to 0.8 us."),
+    _row("B4.9-4", "2.13", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A body gets on with a lens that takes 1 ms for each of its bytes, as C2.3-10 lets it."),
+    _row("B5.3-1", "5.3.1", SHOULD, Evidence.CONFIRMED, "BELL@f7123ba, BELL@45cf9b6", "The data of BodyCapability have four bytes, those of a Drive nine."),
+    _row("B5.5-1", "5.5.2", OBSERVED, Evidence.CONFIRMED, "BELL@0b15280, BELL@1c72da3", "The two operations of a Drive are on record."),
+    _row("B5.5-2", "5.5.2", SHOULD, Evidence.INFERRED, "BELL@1c72da3, EXIFTOOL", "An aperture that is set is between f/0.7 and f/91."),
 )
 # fmt: on
 

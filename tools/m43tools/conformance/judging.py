@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 THIN_MARGIN_PERCENT = 5.0
-"""A value that keeps its limit by less than this share of it makes a WARN."""
+"""A value that keeps its limit by no more than this share of it makes a WARN."""
 
 
 class Spanned(Protocol):
@@ -107,15 +107,16 @@ class Case:
 
     Attributes:
         id: its stable id.
-        title: one sentence: what the lens does when it passes.
+        title: one sentence: what the lens, or the body, does when it passes.
         clauses: ids of the clauses that it judges, the weightiest first.
-        stimulus: what it does to the lens.
+        stimulus: what it does to the lens or the body.
         judge: its judgement, the same live and on a capture.
         tags: words to select it by.
         doc: how it is judged, where the title does not tell.
         risky: whether it may harm a lens.
         needs: which hands of the bench it needs, of `m43tools.conformance.bench.HANDS`.
         passive: whether a capture without a bench can tell.
+        role: whom it judges, ``"lens"`` or ``"body"``.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Case:
     risky: bool = False
     needs: frozenset[str] = frozenset()
     passive: bool = True
+    role: str = "lens"
 
     @property
     def chapter(self) -> str:
@@ -143,7 +145,7 @@ class Case:
             self.doc or self.title,
             self.clauses,
             self.tags,
-            "lens",
+            self.role,
             self.risky,
             self.stimulus.name,
         )
@@ -227,7 +229,7 @@ def verdict_of(finding: Finding, *, strict: bool) -> Verdict:
 
 def _thin(finding: Finding) -> bool:
     margins = [one.margin_percent for one in finding.measurements if one.margin_percent is not None]
-    return any(0 <= margin < THIN_MARGIN_PERCENT for margin in margins)
+    return any(0 <= margin <= THIN_MARGIN_PERCENT for margin in margins)
 
 
 _WINDOW_NS = 200_000
@@ -235,7 +237,7 @@ _WINDOW_NS = 200_000
 
 
 def case_result(info: CaseInfo, finding: Finding, trace: Trace | None, *, strict: bool) -> CaseResult:
-    """Return what came of a case."""
+    """Return what came of a case; without a trace there is no exchange in it."""
     verdict = verdict_of(finding, strict=strict)
     exchange = None
     if finding.moment is not None and trace is not None:

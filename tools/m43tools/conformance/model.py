@@ -248,15 +248,16 @@ class Provenance:
         spec: version of the clauses.
         mode: ``"live"`` or ``"passive"``.
         role: whom the run judges, ``"lens"`` or ``"body"``.
-        lens_url: how the lens was named; empty in passive mode.
+        lens_url: how the lens, or the body, was named; empty in passive mode.
         bridge_firmware: version of the bridge; empty where there is none.
-        lens: what the lens said of itself, by field; empty where it said nothing.
+        lens: what the lens said of itself, by field; empty where it said nothing, and where a body is judged.
         statement: the capability statement that was used.
         seed: seed of the order and of all that is random.
         strict: whether every level counts as MUST.
         command_line: the words behind ``m43``.
         capture: name of the capture's file; empty in live mode.
         capture_sha256: its hash; empty in live mode.
+        resolution_ns: in which steps the clock of a bridge tells times; 1 where there is none.
     """
 
     tool: str
@@ -272,6 +273,7 @@ class Provenance:
     command_line: tuple[str, ...] = ()
     capture: str = ""
     capture_sha256: str = ""
+    resolution_ns: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,7 @@ class Report:
         provenance: where it comes from.
         results: what came of each case, in the order of the run.
         clauses: the clauses that its cases judge.
-        lost: whether the lens, or the bridge, went away for good.
+        lost: whether the lens, the body or the bridge went away for good.
         interrupted: whether a person ended the run before its end.
     """
 

@@ -634,7 +634,7 @@ _ROWS = (
     Mutant("wide_aperture", "The aperture is 100 words too wide.", ("STA-003",), glass=_status(aperture_f=lambda glass, status, now_ns: status.aperture_f / math.exp2(100 / 512))),
     Mutant("uneven_distance", "The distance goes to and fro with the position.", ("STA-004",), glass=_status(focus_distance_m=lambda glass, status, now_ns: 1.0 + (status.focus_position // 32) % 2)),
     Mutant("drifting_distance", "The distance drifts by a tenth each second.", ("STA-005",), glass=_status(focus_distance_m=lambda glass, status, now_ns: min(status.focus_distance_m, 20.0) * (1 + (now_ns // SECOND) * 0.1))),
-    Mutant("flutters", "A byte of the status changes at rest.", ("STA-006",), glass=_status(unknown_14=lambda glass, status, now_ns: bytes([now_ns // (2 * MS) & 1]) + status.unknown_14[1:])),
+    Mutant("flutters", "A byte of the status changes at rest, in the first second.", ("STA-006",), glass=_status(unknown_14=lambda glass, status, now_ns: bytes([now_ns // (2 * MS) & (now_ns < SECOND)]) + status.unknown_14[1:])),
     Mutant("wild_zoom", "The zoom step is 40.", ("STA-007",), glass=_status(zoom_step=lambda glass, status, now_ns: 40)),
     Mutant("no_low_byte", "Byte 5 of the status is 77.", ("STA-008",), glass=_status(unknown_5=lambda glass, status, now_ns: b"\x77")),
     Mutant("no_distance", "The distance is 0.", ("STA-009",), glass=_status(focus_distance_m=lambda glass, status, now_ns: 0.0)),

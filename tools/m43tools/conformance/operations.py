@@ -1,4 +1,4 @@
-"""What a bench can do to a lens: operations as plain data, and the recording that comes back.
+"""What a bench can do to a lens or a body: operations as plain data, and the recording that comes back.
 
 A stimulus is a list of operations; what comes back are the changes of all lines with their times. Nothing needs a host
 in the loop, so a bridge can take such a list over a wire, carry it out at its own pace, and send edges back.
@@ -26,10 +26,12 @@ __all__ = [
     "Operation",
     "Pace",
     "Pause",
+    "Play",
     "PowerDown",
     "PowerUp",
     "Recording",
     "Remove",
+    "Session",
     "Settle",
     "Speak",
     "Step",
@@ -176,6 +178,20 @@ class Turn:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Be another lens from now on, by a name of `m43tools.conformance.playing.LENSES`; for a body's bench."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Switch the body on, and be its lens until it is done, or the time is over; for a body's bench."""
+
+    limit_ns: int = 60 * SECOND
+
+
 Operation: TypeAlias = (
     PowerUp
     | PowerDown
@@ -192,6 +208,8 @@ Operation: TypeAlias = (
     | Cut
     | Remove
     | Turn
+    | Play
+    | Session
 )
 
 
@@ -221,9 +239,11 @@ class Recording:
         end_ns: when it ends.
         lines: which lines the levels really hold.
         steps: what was done; empty for a capture, of which nobody knows.
+        gaps_ns: stretches in which a bridge lost edges, from and to.
     """
 
     changes: tuple[tuple[int, int], ...]
     end_ns: int
     lines: tuple[Line, ...]
     steps: tuple[Step, ...] = ()
+    gaps_ns: tuple[tuple[int, int], ...] = ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from m43proto.checksum import wire_sum
 from m43proto.events import Cause, MessageSeen, PinEvent, PinEventSeen, Violation
-from m43proto.shapes import Shape
+from m43proto.shapes import COMMAND_SIZE, Shape
 from m43tools.conformance.judging import Finding, every, nothing
 from m43tools.conformance.operations import Cut, PowerDown, Transact
 
@@ -19,17 +19,27 @@ if TYPE_CHECKING:
     from m43tools.conformance.operations import Step
     from m43tools.conformance.trace import Trace
 
-__all__ = ["announces_too_much", "answered_at", "ended", "recovered", "woken"]
+__all__ = ["announces_too_little", "announces_too_much", "answered_at", "ended", "followed", "recovered", "woken"]
 
 _SILENT = {Cause.NO_ANSWER, Cause.BROKE_OFF, Cause.NO_COMMAND, Cause.COMMAND_SIZE, Cause.UNKNOWN_SHAPE}
 
 
 def announces_too_much(transaction: TransactionSeen) -> bool:
-    """Tell whether a block of the lens broke off at its own sum: its length word announces more than follows."""
+    """Tell whether a block of the lens broke off at its own sum: its length word announces more than follows.
+
+    It announces a byte too many, has another high byte than it should, or has its bytes the other way round.
+    """
     data, length = transaction.data, transaction.length
     if transaction.shape is not Shape.READ or length is None or transaction.complete:
         return False
-    return len(data) == length - 1 > 0 and wire_sum(data[:-1]) == data[-1]
+    return len(data) > 0 and len(data) in (length - 1, length & 0xFF, length >> 8) and wire_sum(data[:-1]) == data[-1]
+
+
+def announces_too_little(trace: Trace, transaction: TransactionSeen) -> bool:
+    """Tell whether a lens goes on behind a block that its length word ends, with a sum that is none."""
+    if transaction.shape is not Shape.READ or transaction.data_sum_ok is not False:
+        return False
+    return trace.offers_more(transaction)
 
 
 def ended(transaction: TransactionSeen) -> bool:
@@ -39,6 +49,25 @@ def ended(transaction: TransactionSeen) -> bool:
     """
     busy = transaction.shape is Shape.COMPLETE and transaction.command_sum is not None
     return transaction.complete or busy or announces_too_much(transaction)
+
+
+def followed(trace: Trace, things: Sequence[Spanned], clause: str, expected: str) -> Finding:
+    """Judge that the next transaction behind each thing begins as it should; where it ends, other cases judge."""
+    tested = [one for one in things if _next_try(trace, one) is not None or _next_silence(trace, one)]
+    if not tested:
+        return nothing(expected)
+    return every(tested, partial(_failed_start, trace), clause, expected, what="occasions")
+
+
+def _failed_start(trace: Trace, thing: Spanned) -> str | None:
+    tried = _next_try(trace, thing)
+    begun = isinstance(tried, MessageSeen) or (isinstance(tried, Violation) and _stopped(tried))
+    return None if begun and not _next_silence(trace, thing) else _failed_try(trace, thing)
+
+
+def _stopped(event: Violation) -> bool:
+    """Tell whether a command began, and stopped before its fourth byte."""
+    return event.cause is Cause.BROKE_OFF and 0 < len(event.data) < COMMAND_SIZE
 
 
 def recovered(trace: Trace, troubles: Sequence[Spanned], clause: str, expected: str) -> Finding:

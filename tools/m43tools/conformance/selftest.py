@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m43drivers.simulator.faults import FAULTS, faults_named
 from m43drivers.simulator.profiles import PROFILES
+from m43proto.errors import M43Error
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43tools.conformance.bench import SimBench
 from m43tools.conformance.cases import CASES
@@ -19,16 +22,19 @@ from m43tools.conformance.trace import Trace
 from m43tools.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from m43tools.conformance.bench import Bench
     from m43tools.conformance.model import Report
 
-__all__ = ["FAULT_CASES", "Matrix", "kill_matrix", "matrix_text", "verdicts_on"]
+__all__ = ["FAULT_CASES", "GOOD", "RED", "Matrix", "kill_matrix", "matrix_text", "verdicts_on"]
 
 _CATALOGUE = PUBLIC | PROVISIONAL
-_RED = (Verdict.FAIL, Verdict.WARN)
-_GOOD = (Verdict.PASS, Verdict.INFO, Verdict.NOT_APPLICABLE)
+RED = (Verdict.FAIL, Verdict.WARN)
+"""Verdicts of a case that has found something."""
+
+GOOD = (Verdict.PASS, Verdict.INFO, Verdict.NOT_APPLICABLE)
+"""Verdicts of a case that finds nothing wrong."""
 
 FAULT_CASES: dict[str, tuple[str, ...]] = {
     "wrong_command_sum": ("FRM-001",),
@@ -52,6 +58,17 @@ FAULT_CASES: dict[str, tuple[str, ...]] = {
 """The cases that are written for each fault of the simulator: they must FAIL, not only WARN."""
 
 
+MOST_BESIDE = 10
+"""How many cases may FAIL for one defect beside those that are written for it."""
+
+CRIPPLED: dict[str, str] = {}
+"""Defects that rightly FAIL more cases than that, each with the reason."""
+
+
+class UnknownLensError(M43Error):
+    """There is no fault and no mutant of a name; the text is one line that says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """What came of the self-test.
@@ -61,12 +78,16 @@ class Matrix:
         red: for each broken lens, the cases that turned red, with their verdicts.
         meant: for each broken lens, the cases that are written for it.
         everything: whether all broken lenses were run, so that every case must be red for one.
+        cases: the cases that must be.
+        what: what was run, in the plural.
     """
 
     good: dict[str, dict[str, Verdict]]
     red: dict[str, dict[str, Verdict]]
     meant: dict[str, tuple[str, ...]]
     everything: bool
+    cases: tuple[str, ...] = tuple(CASES)
+    what: str = "lenses"
 
     @property
     def survivors(self) -> dict[str, tuple[str, ...]]:
@@ -78,19 +99,28 @@ class Matrix:
     def toothless(self) -> tuple[str, ...]:
         """Return the cases that are red for no broken lens."""
         bitten = {case for cases in self.red.values() for case in cases}
-        return tuple(case for case in CASES if case not in bitten) if self.everything else ()
+        return tuple(case for case in self.cases if case not in bitten) if self.everything else ()
+
+    @property
+    def avalanches(self) -> dict[str, int]:
+        """Return the broken lenses that FAIL too many cases beside those written for them, with their number."""
+        beside = {
+            name: sum(one is Verdict.FAIL and case not in self.meant[name] for case, one in found.items())
+            for name, found in self.red.items()
+        }
+        return {name: count for name, count in beside.items() if count > MOST_BESIDE and name not in CRIPPLED}
 
     @property
     def whole(self) -> bool:
-        """Whether the good lenses pass, every broken one is found by its cases, and every case finds one."""
-        return not any(self.good.values()) and not self.survivors and not self.toothless
+        """Whether the good lenses pass, every broken one is found by its cases and few others, and every case bites."""
+        return not (any(self.good.values()) or self.survivors or self.toothless or self.avalanches)
 
 
 def verdicts_on(bench: Bench, cases: Sequence[str] = ()) -> Report:
     """Run cases, all for none named, as the self-test does: short soaks, risky ones too, the statement of `BASE`."""
     chosen = [CASES[name] for name in cases] if cases else list(CASES.values())
     statement = _statement() if "panasonic-pz" in bench.name or bench.name in MUTANTS else {}
-    options = Options(allow_risky=True, soak=Soak(SECOND // 5), statement=statement, catalogue=_CATALOGUE)
+    options = Options(allow_risky=True, soak=Soak(SECOND // 5), statement=statement, catalogue=_CATALOGUE, brief=True)
     return run_live(bench, chosen, options)
 
 
@@ -101,30 +131,70 @@ def _statement() -> dict[str, object]:
 
 
 def kill_matrix(
-    only: Sequence[str] = (), tell: Callable[[str], None] = lambda name: None, *, quick: bool = False
+    only: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda name: None,
+    *,
+    quick: bool = False,
+    jobs: int = 1,
 ) -> Matrix:
     """Run the suite on the good lenses, on every fault and on every mutant.
 
     Args:
         only: names of faults and mutants; only these, when there are any.
-        tell: called with the name of each lens.
+        tell: called with the name of each lens that is done, in the order of the tables.
         quick: whether to run on a broken lens only the cases that are written for it.
+        jobs: how many processes share the work; the matrix is the same for any number.
+
+    Raises:
+        UnknownLensError: there is no fault and no mutant of a name.
     """
-    good: dict[str, dict[str, Verdict]] = {}
-    for name, profile in PROFILES.items() if not only else ():
+    unknown = [name for name in only if name not in (*FAULTS, *MUTANTS)]
+    if unknown:
+        raise UnknownLensError(
+            f"there is no broken lens called {', '.join(unknown)}; specs/6-conformance.md, 6.6, lists them"
+        )
+    good_names = [] if only else list(PROFILES)
+    broken = [name for name in (*FAULTS, *MUTANTS) if not only or name in only]
+    found: dict[str, dict[str, Verdict]] = {}
+    for name, verdicts in zip([*good_names, *broken], _spread(jobs, quick, [*good_names, *broken]), strict=True):
+        found[name] = verdicts
         tell(name)
-        report = verdicts_on(SimBench(profile, catalogue=_CATALOGUE))
-        good[name] = {one.case.id: one.verdict for one in report.results if one.verdict not in _GOOD}
-    red: dict[str, dict[str, Verdict]] = {}
-    meant: dict[str, tuple[str, ...]] = {}
-    for name in (*FAULTS, *MUTANTS):
-        if only and name not in only:
-            continue
-        tell(name)
-        meant[name] = FAULT_CASES[name] if name in FAULTS else MUTANTS[name].meant
-        report = verdicts_on(_broken(name), meant[name] if quick else ())
-        red[name] = {one.case.id: one.verdict for one in report.results if one.verdict in _RED}
-    return Matrix(good, red, meant, everything=not only)
+    return Matrix(
+        good={name: {case: one for case, one in found[name].items() if one not in GOOD} for name in good_names},
+        red={name: {case: one for case, one in found[name].items() if one in RED} for name in broken},
+        meant={name: meant_for(name) for name in broken},
+        everything=not only,
+    )
+
+
+def meant_for(name: str) -> tuple[str, ...]:
+    """Return the cases that are written for a broken lens."""
+    return FAULT_CASES[name] if name in FAULTS else MUTANTS[name].meant
+
+
+def _spread(jobs: int, quick: bool, names: Sequence[str]) -> Iterator[dict[str, Verdict]]:
+    """Yield what came of each lens, in order."""
+    if jobs == 1:
+        yield from (_tried(name, quick) for name in names)
+        return
+    with ProcessPoolExecutor(min(jobs, len(names)), initializer=signal.signal, initargs=_DIES_AT_ONCE) as pool:
+        try:
+            yield from pool.map(_tried, names, [quick] * len(names))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_DIES_AT_ONCE = (signal.SIGINT, signal.SIG_DFL)
+"""A worker that is interrupted ends without a word; the parent tells."""
+
+
+def _tried(name: str, quick: bool) -> dict[str, Verdict]:
+    if name in PROFILES:
+        report = verdicts_on(SimBench(PROFILES[name], catalogue=_CATALOGUE))
+    else:
+        report = verdicts_on(_broken(name), meant_for(name) if quick else ())
+    return {one.case.id: one.verdict for one in report.results}
 
 
 def _broken(name: str) -> SimBench:
@@ -141,9 +211,12 @@ def matrix_text(matrix: Matrix) -> str:
         shown = " ".join(f"{'*' if case in meant else ''}{case}" for case in found)
         lines.append(f"{name:24} {len(found):3} red  {shown}")
     lines += [f"SURVIVED {name}: {' '.join(cases)} did not find it" for name, cases in matrix.survivors.items()]
-    lines += [f"TOOTHLESS {case}: red for no broken lens" for case in matrix.toothless]
+    lines += [f"TOOTHLESS {case}: red for none of the broken {matrix.what}" for case in matrix.toothless]
+    lines += [
+        f"AVALANCHE {name}: {count} FAIL beside those written for it" for name, count in matrix.avalanches.items()
+    ]
     killed = len(matrix.red) - len(matrix.survivors)
-    lines.append(f"{killed} of {len(matrix.red)} broken lenses found by the cases written for them (*)")
+    lines.append(f"{killed} of {len(matrix.red)} broken {matrix.what} found by the cases written for them (*)")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ from m43tools.conformance.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from m43proto.schema import Message
     from m43proto.session import Dialect
@@ -91,6 +91,10 @@ class Known:
         return f_number_of(self.widest_av + round(256 * steps))
 
 
+def _no_more(known: Known) -> Iterator[list[Operation]]:
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True)
 class Stimulus:
     """A named list of operations.
@@ -99,11 +103,19 @@ class Stimulus:
         name: its stable name.
         doc: what it does.
         operations: from what is known of the lens to the list.
+        more: what follows, piece by piece; each piece is judged and forgotten, so that an hour takes no more memory
+            than a second.
     """
 
     name: str
     doc: str
     operations: Callable[[Known], list[Operation]]
+    more: Callable[[Known], Iterator[list[Operation]]] = _no_more
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it comes in pieces."""
+        return self.more is not _no_more
 
 
 def _ask(message: Message, then_ns: int = MS) -> Transact:
@@ -192,18 +204,29 @@ def _many_of(commands: tuple[bytes, ...], count: int) -> list[Operation]:
     return [Transact(command) for _ in range(count) for command in commands]
 
 
-def _polling(rate_hz: int) -> Callable[[Known], list[Operation]]:
-    def operations(known: Known) -> list[Operation]:
-        rest_ns = 1_000_000_000 // rate_hz - 3_800 * US
-        return _awake(
-            *(
-                operation
-                for _ in range(max(known.soak.duration_ns * rate_hz // 10**9, 3))
-                for operation in (Frame(), Transact(POLL, then_ns=rest_ns))
-            )
-        )
+PIECE_NS = 2 * SECOND
+"""Length of a piece of polling: what is held in memory at once."""
 
-    return operations
+
+def _frames(rate_hz: int, count: int) -> list[Operation]:
+    rest_ns = SECOND // rate_hz - 3_800 * US
+    return [operation for _ in range(count) for operation in (Frame(), Transact(POLL, then_ns=rest_ns))]
+
+
+def _polling(rate_hz: int) -> Stimulus:
+    piece = PIECE_NS * rate_hz // SECOND
+
+    def count(known: Known) -> int:
+        return max(known.soak.duration_ns * rate_hz // SECOND, 4)
+
+    def operations(known: Known) -> list[Operation]:
+        return _awake(*_frames(rate_hz, min(count(known), piece)))
+
+    def more(known: Known) -> Iterator[list[Operation]]:
+        for start in range(piece, count(known), piece):
+            yield _frames(rate_hz, min(piece, count(known) - start))
+
+    return Stimulus(f"poll at {rate_hz} Hz", f"polls {rate_hz} times a second", operations, more)
 
 
 def _patterns(known: Known) -> list[Operation]:
@@ -384,9 +407,6 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
         "takes the lens off in the middle of a block, and puts it on again",
         lambda known: _awake(Remove(POLL, _READ_NS), *start_up(), Transact(POLL)),
     ),
-    ("poll at 30 Hz", "polls 30 times a second", _polling(30)),
-    ("poll at 60 Hz", "polls 60 times a second", _polling(60)),
-    ("poll at 120 Hz", "polls 120 times a second", _polling(120)),
     (
         "pauses",
         "leaves a lens alone for seconds, and then has no pause at all",
@@ -517,7 +537,9 @@ def _unknown_shape(nibble: int) -> list[Operation]:
     return [Speak((bytes([nibble, 0x80, 0, 0]),), 1), Transact(POLL), Transact(POLL)]
 
 
-STIMULI: dict[str, Stimulus] = {name: Stimulus(name, doc, operations) for name, doc, operations in _ROWS}
+STIMULI: dict[str, Stimulus] = {name: Stimulus(name, doc, operations) for name, doc, operations in _ROWS} | {
+    stimulus.name: stimulus for stimulus in map(_polling, (30, 60, 120))
+}
 """Every stimulus by its name."""
 
 INTERVIEW = STIMULI["tour"]

@@ -11,12 +11,12 @@ from m43proto.pins import Line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["DELAYS", "Span", "spans_of"]
+__all__ = ["DELAYS", "GIVEN_UP_NS", "Span", "spans_of"]
 
 _CLK, _DATA, _BODY_ACK = Line.CLK.mask, Line.DATA.mask, Line.BODY_ACK.mask
 _LENS_ACK, _SLEEP = Line.LENS_ACK.mask, Line.SLEEP.mask
 
-_GIVEN_UP_NS = 20_000_000
+GIVEN_UP_NS = 20_000_000
 """LENS_ACK that falls together with BODY_ACK is what the body waited for, unless it had waited longer than this."""
 
 DELAYS = {
@@ -84,12 +84,12 @@ class _Reader:
         changed = before ^ levels
         if changed & _SLEEP:
             self._sleep(t_ns, levels)
-        if changed & _DATA and self.by_lens and levels & _BODY_ACK:
-            self._data(t_ns, before)
+        if changed & _DATA and self.by_lens and levels & _BODY_ACK and not changed & levels & _CLK:
+            self._data(t_ns, levels)
         if changed & levels & _CLK and levels & _BODY_ACK:
             self._clock(t_ns)
         if changed & ~levels & _BODY_ACK:
-            if changed & ~levels & _LENS_ACK and not self.by_lens and t_ns - self.rise_ns < _GIVEN_UP_NS:
+            if changed & ~levels & _LENS_ACK and not self.by_lens and t_ns - self.rise_ns < GIVEN_UP_NS:
                 self._lens_falls(t_ns, levels | _BODY_ACK)
                 changed, before = changed & ~_LENS_ACK, before & ~_LENS_ACK
             self._body_falls(t_ns, before)
@@ -106,8 +106,9 @@ class _Reader:
             self.slept_ns = None
         self.body_up_ns = self.body_down_ns = self.lens_up_ns = self.lens_down_ns = None
 
-    def _data(self, t_ns: int, before: int) -> None:
-        if not before & _CLK:
+    def _data(self, t_ns: int, levels: int) -> None:
+        """Take a change of DATA; one in the same sample as an edge of CLK may have come on its right side."""
+        if not levels & _CLK:
             self.data_ns = t_ns
         elif 0 < self.clocks < BITS_PER_BYTE:
             self.note("late data", self.rise_ns, t_ns)
@@ -175,16 +176,29 @@ class _Reader:
             self.note("wake pulse" if self.waking else "busy", self.lens_up_ns, t_ns)
         elif self.clocks % BITS_PER_BYTE:
             self.note("too few clocks", t_ns, t_ns)
+            self.clocks += -self.clocks % BITS_PER_BYTE
+            self.acknowledged = True
         else:
             self.note("acknowledge", self.rise_ns, t_ns)
             self.acknowledged = True
 
+    def finish(self, end_ns: int) -> None:
+        """Tell what a body waits for in vain to the end of a recording."""
+        if not self.levels & _BODY_ACK or self.by_lens or self.body_up_ns is None:
+            return
+        whole = self.clocks and not self.clocks % BITS_PER_BYTE
+        if not self.clocks and self.lens_up_ns is None and end_ns - self.body_up_ns > GIVEN_UP_NS:
+            self.note("no wake pulse" if self.waking else "unanswered", self.body_up_ns, end_ns)
+        elif whole and not self.acknowledged and end_ns - self.rise_ns > GIVEN_UP_NS:
+            self.note("unacknowledged", self.rise_ns, end_ns)
 
-def spans_of(changes: Iterable[tuple[int, int]]) -> Mapping[str, Sequence[Span]]:
+
+def spans_of(changes: Iterable[tuple[int, int]], end_ns: int = 0) -> Mapping[str, Sequence[Span]]:
     """Return every delay by its name in `DELAYS`; a name that did not occur has no entry.
 
     Args:
         changes: time and new levels of all lines; the first tells the levels at the start.
+        end_ns: when the recording ends.
     """
     reader: _Reader | None = None
     for t_ns, levels in changes:
@@ -192,4 +206,7 @@ def spans_of(changes: Iterable[tuple[int, int]]) -> Mapping[str, Sequence[Span]]
             reader = _Reader(levels)
         else:
             reader.take(t_ns, levels)
-    return {} if reader is None else dict(reader.found)
+    if reader is None:
+        return {}
+    reader.finish(end_ns)
+    return dict(reader.found)

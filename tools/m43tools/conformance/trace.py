@@ -11,6 +11,7 @@ from m43proto.connection import Connection
 from m43proto.events import ByteSeen, MessageSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
 from m43proto.messages import PUBLIC, Drive, Identify, Status
 from m43proto.pins import LINES, Line
+from m43tools.conformance.body_timings import body_spans_of
 from m43tools.conformance.model import Edge, Exchange, Moment
 from m43tools.conformance.operations import PowerUp
 from m43tools.conformance.timings import spans_of
@@ -66,19 +67,20 @@ class Trace:
     """
 
     def __init__(self, recording: Recording, catalogue: Catalogue = PUBLIC) -> None:
+        self.catalogue = catalogue
         self.changes = recording.changes
         self.end_ns = recording.end_ns
         self.lines = frozenset(recording.lines)
         self.steps: Sequence[Step] = recording.steps
         self.live = bool(recording.steps)
+        self.gaps_ns = recording.gaps_ns
         connection = Connection(catalogue=catalogue, lines=recording.lines)
-        events: list[Event] = []
         for t_ns, levels in recording.changes:
             connection.receive_levels(t_ns, levels)
-            events += (event for event in connection.events() if not isinstance(event, ByteSeen))
         connection.receive_end(recording.end_ns)
-        events += (event for event in connection.events() if not isinstance(event, ByteSeen))
-        self.events: tuple[Event, ...] = tuple(events)
+        self.events: tuple[Event, ...] = tuple(
+            event for event in connection.events() if not isinstance(event, ByteSeen)
+        )
 
     def of(self, kind: type[T]) -> list[T]:
         """Return the events of a kind."""
@@ -135,7 +137,12 @@ class Trace:
     @cached_property
     def spans(self) -> Mapping[str, Sequence[Span]]:
         """Return the delays of the handshake by name; nothing where an ack line was not recorded."""
-        return spans_of(self.changes) if {Line.BODY_ACK, Line.LENS_ACK} <= self.lines else {}
+        return spans_of(self.changes, self.end_ns) if {Line.BODY_ACK, Line.LENS_ACK} <= self.lines else {}
+
+    @cached_property
+    def body_spans(self) -> Mapping[str, Sequence[Span]]:
+        """Return what the body did at each step by name; nothing where an ack line was not recorded."""
+        return body_spans_of(self.changes) if {Line.BODY_ACK, Line.LENS_ACK} <= self.lines else {}
 
     def did(self, *kinds: type[Operation]) -> list[Step]:
         """Return what the bench did of some kinds; nothing in a capture."""
@@ -202,6 +209,15 @@ class Trace:
         times = self._edges[line, high]
         at = bisect.bisect_right(times, t_ns)
         return times[at] if at < len(times) else self.end_ns + 1
+
+    def offers_more(self, transaction: TransactionSeen) -> bool:
+        """Tell whether LENS_ACK rose behind a transaction before the body asked for attention again."""
+        if not {Line.BODY_ACK, Line.LENS_ACK} <= self.lines:
+            return False
+        down_ns = self.next_edge(Line.BODY_ACK, transaction.end_ns, high=False)
+        up_ns = self.next_edge(Line.BODY_ACK, down_ns, high=True)
+        said_ns = self.next_edge(Line.LENS_ACK, down_ns, high=True)
+        return said_ns < up_ns and said_ns < self.asleep_ns(down_ns)
 
     def asleep_ns(self, t_ns: int) -> int:
         """Return when SLEEP next fell behind a time."""

@@ -69,10 +69,10 @@ def exit_code(verdicts: Iterable[Verdict], *, lost: bool = False) -> int:
         lost: whether the lens, or the bridge, went away for good.
     """
     found = set(verdicts)
-    if not found:
-        return EXIT_USAGE
     if lost:
         return EXIT_LOST
+    if not found:
+        return EXIT_USAGE
     if Verdict.FAIL in found:
         return EXIT_FAILED
     return EXIT_BROKEN if found & {Verdict.ERROR, Verdict.INCONCLUSIVE} else EXIT_PASSED

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from m43tools.conformance.cases import CASES, cases_of
+from m43tools.conformance.body_mutants import BODY_MUTANTS
+from m43tools.conformance.cases import ROLES, cases_of
 from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.mutants import MUTANTS
+from m43tools.conformance.playing import LENSES
 from m43tools.conformance.selftest import FAULT_CASES
 from m43tools.conformance.verdicts import Verdict
 
@@ -19,7 +22,7 @@ Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Headings, and rows."""
 
 
-def _clauses(cited: Callable[[str], str]) -> Rows:
+def _clauses(role: str, cited: Callable[[str], str]) -> Rows:
     return ("clause", "section", "level", "text", "evidence", "source", "cases"), [
         (
             clause.id,
@@ -31,13 +34,14 @@ def _clauses(cited: Callable[[str], str]) -> Rows:
             ", ".join(case.id for case in cases_of(clause.id)) or "-",
         )
         for clause in CLAUSES.values()
+        if clause.role == role
     ]
 
 
-def _cases(cited: Callable[[str], str]) -> Rows:
-    return ("case", "what the lens does", "clauses", "stimulus", "tags"), [
+def _cases(role: str, cited: Callable[[str], str]) -> Rows:
+    return ("case", f"what the {role} does", "clauses", "stimulus", "tags"), [
         (case.id, case.title, ", ".join(case.clauses), case.stimulus.name, ", ".join(case.tags) or "-")
-        for case in CASES.values()
+        for case in ROLES[role].values()
     ]
 
 
@@ -49,15 +53,29 @@ def _mutants(cited: Callable[[str], str]) -> Rows:
     return ("lens", "what is wrong with it", "cases written for it"), faults + mutants
 
 
+def _body_mutants(cited: Callable[[str], str]) -> Rows:
+    return ("body", "what is wrong with it", "cases written for it"), [
+        (f"`{one.name}`", one.doc, ", ".join(one.meant)) for one in BODY_MUTANTS.values()
+    ]
+
+
+def _played(cited: Callable[[str], str]) -> Rows:
+    return ("stimulus", "the lens that the suite plays"), [(f"{lens.name} lens", lens.doc) for lens in LENSES.values()]
+
+
 CONFORMANCE_TABLES: dict[str, Callable[[Callable[[str], str]], Rows]] = {
     "levels": lambda cited: (("level", "meaning"), [(level, level.meaning) for level in Level]),
     "verdicts": lambda cited: (("verdict", "meaning"), [(verdict, verdict.meaning) for verdict in Verdict]),
-    "clauses": _clauses,
+    "clauses": partial(_clauses, "lens"),
+    "body clauses": partial(_clauses, "body"),
     "uncased clauses": lambda cited: (
         ("clause", "why"),
         [(clause.id, clause.uncased) for clause in CLAUSES.values() if clause.uncased],
     ),
-    "cases": _cases,
+    "cases": partial(_cases, "lens"),
+    "body cases": partial(_cases, "body"),
     "mutants": _mutants,
+    "played lenses": _played,
+    "body mutants": _body_mutants,
 }
 """Tables by the name of their marker; each takes the function that numbers a citation."""

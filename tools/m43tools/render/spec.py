@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from m43drivers.bridge.probe import INSTRUCTIONS
 from m43drivers.bridge.protocol import KINDS, Polled, fields_of
 from m43drivers.simulator.faults import FAULTS
 from m43drivers.simulator.profiles import PROFILES
@@ -341,6 +342,14 @@ def _bridge_fields_table() -> str:
     )
 
 
+def _probe_instructions_table() -> str:
+    rows = [
+        (f"`{number:02X}`", f"`{name}`", f"`{form}`" if form else "", doc)
+        for number, (name, form, doc) in enumerate(INSTRUCTIONS)
+    ]
+    return markdown(("number", "instruction", "operands", "what it does"), rows)
+
+
 _WHERE = {Part.ARGUMENT: "command", Part.BLOCK: "block", Part.STATUS: "status"}
 
 
@@ -390,6 +399,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "packet flags": _packet_flags_table,
     "packet events": lambda: _packet_codes_table("event", PIN_EVENT_CODES),
     "packet causes": lambda: _packet_codes_table("cause", CAUSE_CODES),
+    "probe instructions": _probe_instructions_table,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from .older import StrEnum
+from functools import cached_property
 
 from .evidence import Evidence
 
@@ -33,12 +34,12 @@ class Line(StrEnum):
     FOCUS = "FOCUS"
     SHUTTER = "SHUTTER"
 
-    @property
+    @cached_property
     def bit(self) -> int:
         """Its bit number in a word of levels."""
         return LINES.index(self)
 
-    @property
+    @cached_property
     def mask(self) -> int:
         """Its mask in a word of levels."""
         return 1 << self.bit

@@ -13,19 +13,21 @@ Times are microseconds of `Contacts.now_us`, which never goes back.
 import struct
 
 from m43bridge.frames import ANSWER_BIT, Decoder, encode
+from m43bridge.probe import Pins, Program, ProgramError
+from m43bridge.probing import Probing
 
 VERSION = 1
-FIRMWARE = "0.1.0"
+FIRMWARE = "0.2.0"
 LONGEST_BLOCK = 0x2002
 
 NONE, NO_ANSWER, SILENT, BUSY, LENGTH = range(5)
 SET, COMPLETE, READ, WRITE = range(4)
 ALL, CHANGES = range(2)
 
-HELLO, TRANSACT, POWER, FRAMES, STOP, COUNTERS, SELFTEST = range(1, 8)
+HELLO, TRANSACT, POWER, FRAMES, STOP, COUNTERS, SELFTEST, PROBE, LOAD = range(1, 10)
 POLLED, HEARTBEAT, REFUSAL = 0x40, 0x41, 0xFF
 
-UNKNOWN_KIND, MALFORMED, IS_BUSY, TOO_LONG, INTERNAL = range(1, 6)
+UNKNOWN_KIND, MALFORMED, IS_BUSY, TOO_LONG, INTERNAL, UNABLE = range(1, 7)
 
 BEAT_US = 1_000_000
 ROOM_US = 2_500
@@ -71,6 +73,14 @@ class Contacts:
     def focus(self) -> None:
         """Change the level of FOCUS."""
         raise NotImplementedError
+
+    def probe(self) -> Pins:
+        """Return pins to probe a lens with (`m43bridge.probe.Pins`), at their time 0, with the lens off.
+
+        Raises:
+            RefusedError: these contacts carry out whole transactions only.
+        """
+        raise RefusedError(UNABLE, "these contacts carry out whole transactions; they cannot move single lines")
 
     def self_test(self) -> tuple[int, str]:
         """Test the bridge with nothing at the contacts; return 0, or which step failed, and a line for a person."""
@@ -125,6 +135,7 @@ class Bridge:
         self._served = False
         self._last: tuple[int, bytes] | None = None
         self._alike = 0
+        self._probing: Probing | None = None
         self._handlers = {
             HELLO: self._hello,
             POWER: self._power,
@@ -132,6 +143,8 @@ class Bridge:
             STOP: self._stop,
             COUNTERS: self._tell_counters,
             SELFTEST: self._self_test,
+            PROBE: self._probe,
+            LOAD: self._load,
         }
 
     # bytes
@@ -161,6 +174,8 @@ class Bridge:
             due_us = self._due_us
         if self._pending is not None and self._has_room():
             due_us = min(due_us, self.contacts.now_us())
+        if self._may_probe(self._probing):
+            due_us = min(due_us, self.contacts.now_us())
         return due_us
 
     def step(self) -> None:
@@ -169,6 +184,9 @@ class Bridge:
             self._go_on(self._frames)
         if self._pending is not None and self._has_room():
             self._serve(self._pending)
+        probing = self._probing
+        if probing is not None and self._may_probe(probing):
+            probing.work()
         now_us = self.contacts.now_us()
         if now_us >= self._beat_us:
             self._beat_us = now_us + BEAT_US
@@ -212,6 +230,7 @@ class Bridge:
 
     def _power(self, payload: bytes) -> bytes:
         _demand(payload in (b"\0", b"\1"), "POWER has one byte, 0 or 1")
+        self._demand_no_probe()
         on = payload == b"\1"
         if not on:
             self._end_frames()
@@ -222,6 +241,7 @@ class Bridge:
 
     def _start_frames(self, payload: bytes) -> bytes:
         _demand(len(payload) == 13, "FRAMES has 13 bytes")
+        self._demand_no_probe()
         period_us, shutter_us, lead_us, report = struct.unpack("<IHHB", payload[:9])
         _demand(report in (ALL, CHANGES), "FRAMES: report is 0 or 1")
         _demand(
@@ -236,6 +256,7 @@ class Bridge:
     def _stop(self, payload: bytes) -> bytes:
         _demand(len(payload) == 0, "STOP has no payload")
         self._end_frames()
+        self._end_probe()
         return b""
 
     def _end_frames(self) -> None:
@@ -256,15 +277,60 @@ class Bridge:
 
     def _self_test(self, payload: bytes) -> bytes:
         _demand(len(payload) == 0, "SELFTEST has no payload")
+        self._demand_no_probe()
         if self._on or self._frames is not None or self._pending is not None:
             raise RefusedError(IS_BUSY, "switch the lens off and stop the frames first")
         code, text = self.contacts.self_test()
         return bytes([code]) + text.encode()
 
+    # probes
+
+    def _probe(self, payload: bytes) -> bytes:
+        """Begin a probe, or begin anew: frames and the probe before it end, and the lens is switched off."""
+        _demand(len(payload) == 0, "PROBE has no payload")
+        if self._pending is not None:
+            raise RefusedError(IS_BUSY, "a transaction is waiting")
+        self._end_frames()
+        self._end_probe()
+        if self._on:
+            self._on = self._woke = self.contacts.power(False)
+        pins = self.contacts.probe()
+        self._probing = Probing(pins, self._tell_in_any_case)
+        return struct.pack("<QIIBB", self._probing.now(), pins.tick_ns, self._probing.room, pins.hands, pins.levels)
+
+    def _load(self, payload: bytes) -> bytes:
+        if self._probing is None:
+            raise RefusedError(MALFORMED, "LOAD comes behind PROBE")
+        if len(payload) > self._probing.room:
+            raise RefusedError(TOO_LONG, "there is room for %d bytes of programs now" % self._probing.room)
+        try:
+            program = Program(payload)
+        except ProgramError as error:
+            raise RefusedError(MALFORMED, "LOAD: %s" % error) from None
+        self._probing.load(program)
+        return struct.pack("<I", self._probing.room)
+
+    def _may_probe(self, probing: Probing | None) -> bool:
+        """Tell whether a probe can go on: not while the host leaves too much unread."""
+        return probing is not None and probing.busy and self.hears
+
+    def _end_probe(self) -> None:
+        if self._probing is not None:
+            self._probing.rest()
+        self._probing = None
+
+    def _demand_no_probe(self) -> None:
+        if self._probing is not None:
+            raise RefusedError(IS_BUSY, "a probe goes on; STOP ends it")
+
+    def _tell_in_any_case(self, kind: int, payload: bytes) -> None:
+        self._out.extend(encode(0, kind, payload))
+
     # transactions of the host
 
     def _queue(self, seq: int, payload: bytes) -> None:
         """Keep a transaction until there is room for it between the frames."""
+        self._demand_no_probe()
         if self._pending is not None:
             raise RefusedError(IS_BUSY, "another transaction is waiting")
         _demand(len(payload) >= _HEAD_OF_TRANSACT, "TRANSACT has at least 7 bytes")

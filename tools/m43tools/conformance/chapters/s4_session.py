@@ -10,7 +10,7 @@ from m43proto.messages import BodyCapability, EnableDrive, Initialise, Initialis
 from m43proto.session import DIALECTS
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
 from m43tools.conformance.operations import MS, SECOND, US
-from m43tools.conformance.recovery import ended, recovered
+from m43tools.conformance.recovery import ended, followed, recovered
 from m43tools.conformance.stimuli import STIMULI
 from m43tools.conformance.timings import Span
 
@@ -115,9 +115,16 @@ def _polls(rate_hz: int, clause: str) -> Callable[[Trace, Context], Finding]:
         ]
         if len(near) < 3:
             return nothing(expected, f"no polling at {rate_hz} Hz")
-        return recovered(trace, near, clause, expected)
+        if trace.live:
+            return recovered(trace, near, clause, expected)
+        return followed(trace, [frame for frame in near if frame.t_ns < _last_heard_ns(trace)], clause, expected)
 
     return judge
+
+
+def _last_heard_ns(trace: Trace) -> int:
+    """Return when a capture last shows a whole transaction begin; a lens that falls silent for good is judged by others."""
+    return max((event.t_ns for event in trace.whole), default=0)
 
 
 def _poll_time(trace: Trace, context: Context) -> Finding:

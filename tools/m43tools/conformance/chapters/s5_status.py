@@ -11,6 +11,7 @@ from m43proto.lensdb import find_lens
 from m43proto.messages import Identify, Status
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing
 from m43tools.conformance.operations import Turn
+from m43tools.conformance.recovery import announces_too_little
 from m43tools.conformance.stimuli import STIMULI
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def _size(trace: Trace, context: Context) -> Finding:
         found = len(event.transaction.data)
         return None if found == 30 else f"{found} data bytes"
 
-    return every(trace.named(Status), wrong, "C5.4-1", "30 data bytes", what="statuses")
+    held = [event for event in trace.named(Status) if not announces_too_little(trace, event.transaction)]
+    return every(held, wrong, "C5.4-1", "30 data bytes", what="statuses")
 
 
 def _not_wider(trace: Trace, context: Context) -> Finding:

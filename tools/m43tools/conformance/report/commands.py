@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from m43tools.conformance.report.diff import ByteChange, Difference, Move, Turned
 
-__all__ = ["COMMANDS", "diff", "html", "rerun"]
+__all__ = ["COMMANDS", "diff", "html", "rerun", "told"]
 
 EXIT_NEW_FAILURES = 1
 
@@ -54,14 +54,15 @@ def diff(ctx: click.Context, before: Path, after: Path, threshold: float, form: 
       m43 conform diff --threshold 20 --format json firmware-1.0.json firmware-1.1.json
     """
     found = diff_reports(read_report(before), read_report(after), threshold_percent=threshold)
-    lines = [json.dumps(asdict(found), ensure_ascii=False, indent=1)] if form == "json" else _told(found)
+    lines = [json.dumps(asdict(found), ensure_ascii=False, indent=1)] if form == "json" else told(found)
     for line in lines:
         click.echo(line)
     if found.newly_failing:
         ctx.exit(EXIT_NEW_FAILURES)
 
 
-def _told(found: Difference) -> Iterator[str]:
+def told(found: Difference) -> Iterator[str]:
+    """Yield what differs, as lines for a terminal."""
     sections = (
         ("newly failing", [_turn(one) for one in found.newly_failing]),
         ("fixed", [_turn(one) for one in found.fixed]),

@@ -221,7 +221,13 @@ def _identity(before: Report, after: Report) -> Iterable[tuple[str, str, str]]:
 
 def _tools(report: Report) -> dict[str, object]:
     from_ = report.provenance
-    return {"tool": from_.tool, "clauses": from_.spec, "bridge firmware": from_.bridge_firmware, "strict": from_.strict}
+    return {
+        "tool": from_.tool,
+        "clauses": from_.spec,
+        "bridge firmware": from_.bridge_firmware,
+        "resolution of times (ns)": from_.resolution_ns,
+        "strict": from_.strict,
+    }
 
 
 def _shown(value: object) -> str:

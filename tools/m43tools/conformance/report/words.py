@@ -70,8 +70,9 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
         ("tool", f"m43proto {from_.tool}"),
         ("clauses", f"version {from_.spec}"),
         ("mode", f"{from_.mode}, judges the {from_.role}" + (", strict" if from_.strict else "")),
-        ("lens at", from_.lens_url),
+        (f"{from_.role} at", from_.lens_url),
         ("bridge firmware", from_.bridge_firmware),
+        ("times", f"in steps of {from_.resolution_ns} ns" if from_.resolution_ns > 1 else ""),
         ("capture", from_.capture),
         ("SHA-256 of the capture", from_.capture_sha256),
         *_flat("lens", from_.lens),
@@ -79,7 +80,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
         ("seed", str(from_.seed)),
         ("command", " ".join(["m43", *from_.command_line]) if from_.command_line else ""),
         ("ended early", "interrupted by a person" if report.interrupted else ""),
-        ("lost", "the lens, or the bridge, went away for good" if report.lost else ""),
+        ("lost", f"the {from_.role}, or the bridge, went away for good" if report.lost else ""),
     ]
     return [(name, value) for name, value in rows if value]
 
