@@ -65,8 +65,8 @@ class Figures:
         self._clock = clock
         self.end = 0
         self._known_ticks = 0
-        self._samples: deque[tuple[float, int]] = deque(maxlen=10_000)
-        self._traffic: deque[tuple[int, int, int]] = deque(maxlen=100_000)
+        self._samples: deque[tuple[float, int]] = deque(maxlen=2000)
+        self._traffic: deque[tuple[int, int, int]] = deque()
         self._polls_ns: deque[int] = deque(maxlen=POLLS)
         self._last: Callable[[], MessageSeen] | None = None
 
@@ -98,7 +98,7 @@ class Figures:
     def _add_stretch(self, stretch: Stretch) -> None:
         polls = np.flatnonzero(stretch.opcodes == _STATUS)
         self._polls_ns.extend(stretch.t_ns[polls[-POLLS:]].tolist())
-        self._traffic.append((int(stretch.end_ns[-1]), len(stretch), int(polls.size)))
+        self._count(int(stretch.end_ns[-1]), len(stretch), int(polls.size))
         if polls.size:
             last = int(polls[-1])
             self._last = lambda: stretch.message_at(last, self._catalogue)
@@ -106,11 +106,16 @@ class Figures:
     def _add_messages(self, messages: Iterable[MessageSeen]) -> None:
         for message in messages:
             is_poll = message.transaction.command[:2] == Status.spec.opcode
-            self._traffic.append((message.end_ns, 1, int(is_poll)))
+            self._count(message.end_ns, 1, int(is_poll))
             if is_poll:
                 self._polls_ns.append(message.t_ns)
             if is_poll and message.transaction.complete and message.transaction.sums_ok:
                 self._set_last(message)
+
+    def _count(self, end_ns: int, transactions: int, polls: int) -> None:
+        self._traffic.append((end_ns, transactions, polls))
+        while self._traffic[0][0] < end_ns - WINDOW_NS:
+            self._traffic.popleft()
 
     def _set_last(self, message: MessageSeen) -> None:
         self._last = lambda: message
