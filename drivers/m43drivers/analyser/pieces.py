@@ -8,11 +8,13 @@ from __future__ import annotations
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from m43drivers.analyser.model import Notice, NoticeKind
 from m43drivers.capture.stream import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from m43drivers.analyser.model import Piece
 
@@ -20,6 +22,9 @@ __all__ = ["Item", "PieceQueue"]
 
 Item: TypeAlias = Block | Notice
 """What a taker gets."""
+
+MOST_JOINED = 1 << 17
+"""Rows in a block that was joined from those that waited, which is quicker to decode than many."""
 
 
 class PieceQueue:
@@ -38,6 +43,7 @@ class PieceQueue:
         self._items: SimpleQueue[tuple[Item | None, int]] = SimpleQueue()
         self._put = self._taken = 0
         self._missed: list[int] | None = None
+        self._kept: tuple[Item | None] | None = None
         self._over = False
         self._told: Callable[[], object] = lambda: None
         self.lost_ticks = 0
@@ -83,16 +89,35 @@ class PieceQueue:
     # the thread that may be slow
 
     def take(self, wait_s: float | None) -> Item | None:
-        """Return the next item; None when none came in time, or none will come."""
-        if self._over:
+        """Return the next item, blocks that wait as one; None when none came in time, or none will come."""
+        found = None if self._over else self._next(wait_s)
+        if found is None:
             return None
+        (item,) = found
+        self._over = item is None
+        return _joined([item, *self._more_blocks(MOST_JOINED - item.ticks.size)]) if isinstance(item, Block) else item
+
+    def _next(self, wait_s: float | None) -> tuple[Item | None] | None:
+        """Return what is next, which may be the end; None where nothing came in time."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            return kept
         try:
             item, cost = self._items.get(timeout=wait_s)
         except Empty:
             return None
         self._taken += cost
-        self._over = item is None
-        return item
+        return (item,)
+
+    def _more_blocks(self, rows: int) -> Iterator[Block]:
+        """Yield the blocks that wait, as long as their rows have room; what comes behind them is kept."""
+        while (found := self._next(0)) is not None:
+            (item,) = found
+            if not isinstance(item, Block) or item.ticks.size > rows:
+                self._kept = found
+                return
+            rows -= item.ticks.size
+            yield item
 
     def tell(self, told: Callable[[], object]) -> None:
         """Have a function called whenever there is news; in the thread that brings it."""
@@ -102,3 +127,12 @@ class PieceQueue:
     def over(self) -> bool:
         """Whether all was taken and nothing more will come."""
         return self._over
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    ticks, states = (
+        np.concatenate(columns) for columns in zip(*((one.ticks, one.states) for one in blocks), strict=True)
+    )
+    return Block(ticks, states, blocks[-1].end)
