@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Stand"]
 
+_LAST_NS = ends.NEVER - 1
+
 _CLK, _DATA, _LENS_ACK = Line.CLK.mask, Line.DATA.mask, Line.LENS_ACK.mask
 _BODY_LINES = sum(line.mask for line in LINES) & ~(_DATA | _LENS_ACK)
 
@@ -72,7 +74,7 @@ class Stand(Pins):
         self._drives, self._outputs = _BODY_LINES, _CLK
         self._now_ns = 0
         self._insert()
-        self.levels = self._lines = self._resolved()
+        self.levels = self._lines = self._outputs & self._drives | self._lens.outputs & self._lens.drives
 
     @staticmethod
     def hands_for(glass: SimulatedLens) -> int:
@@ -105,9 +107,6 @@ class Stand(Pins):
 
     # time
 
-    def _resolved(self) -> int:
-        return self._outputs & self._drives | self._lens.outputs & self._lens.drives
-
     def _settle(self) -> int:
         """Let the lens act if it is due, then what was set come about, and what the lens makes of it; return levels."""
         lens, now_ns, levels = self._lens, self._now_ns, self._lines
@@ -139,7 +138,7 @@ class Stand(Pins):
         while self._next_ns <= end_ns:
             self._now_ns = self._next_ns
             self._act()
-        self._now_ns = end_ns
+        self._now_ns = max(self._now_ns, end_ns)
 
     def _break_off(self, until_ns: int) -> None:
         self._pass(max(until_ns, self._now_ns))
@@ -147,7 +146,7 @@ class Stand(Pins):
     def delay(self, pause_ns: int, until_ns: int) -> bool:
         """Let time pass."""
         self._act()
-        end_ns = self._now_ns + pause_ns
+        end_ns = min(self._now_ns + pause_ns, _LAST_NS)
         if pause_ns and until_ns != NEVER and end_ns > until_ns:
             self._break_off(until_ns)
             return False
@@ -160,7 +159,7 @@ class Stand(Pins):
         self._act()
         if reached or not limit_ns:
             return REACHED if reached else MISSED
-        end_ns = self._now_ns + limit_ns
+        end_ns = min(self._now_ns + limit_ns, _LAST_NS)
         cut = until_ns != NEVER and end_ns > until_ns
         last_ns = until_ns if cut else end_ns - 1
         while self._lines & mask != levels:
@@ -231,7 +230,7 @@ class Stand(Pins):
         if pause_ns <= 0:
             return True
         self._act()
-        end_ns = self._now_ns + pause_ns
+        end_ns = min(self._now_ns + pause_ns, _LAST_NS)
         if until_ns != NEVER and end_ns > until_ns:
             self._break_off(until_ns)
             return False
