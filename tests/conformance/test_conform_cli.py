@@ -119,7 +119,7 @@ def test_rounds_fill_a_time_of_the_bus_and_tell_each_verdict(tmp_path: Path) -> 
 def test_ctrl_c_ends_a_selftest_with_its_processes() -> None:
     """A terminal sends SIGINT to the whole group."""
     lenses = [word for name in FAULTS for word in ("--only", name)]
-    words = [sys.executable, "-m", "m43tools", "conform", "selftest", "--jobs", "2", *lenses]
+    words = [sys.executable, "-m", "m43tools", "conform", "selftest", "--quick", "--jobs", "2", *lenses]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(words, **pipes, start_new_session=True, preexec_fn=_hear_interrupts) as child:
         assert child.stderr is not None

@@ -183,10 +183,10 @@ def _spread(jobs: int, quick: bool, names: Sequence[str]) -> Iterator[dict[str, 
     with ProcessPoolExecutor(min(jobs, len(names)), initializer=_begin_worker) as pool:
         try:
             with interrupts_held():
-                found = pool.map(_tried, names, [quick] * len(names))
-            yield from found
+                found = [pool.submit(_tried, name, quick) for name in names]
+            for one in found:
+                yield one.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
             raise
