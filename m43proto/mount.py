@@ -19,7 +19,9 @@ from m43proto.pins import Line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Mount"]
+    from m43proto.timing import BodyTiming
+
+__all__ = ["Mount", "due_figure"]
 
 _CLK, _DATA = Line.CLK.mask, Line.DATA.mask
 
@@ -69,8 +71,8 @@ class Mount:
         levels = self.levels
         while True:
             self._settle()
-            if self._pair and self._pair[0].due_byte is not None:
-                for change in self._carry(*self._pair, until_ns):
+            if self._pair and (due := self._pair[0].due_byte) is not None:
+                for change in self._carry(*self._pair, due, until_ns):
                     levels = change[1]
                     yield change
                 continue
@@ -100,9 +102,9 @@ class Mount:
                     all_next_ns[index] = end.advance(now_ns, levels, rose | fell)
                     moved = True
 
-    def _carry(self, body: PinBody, lens: PinLens, until_ns: int) -> Iterator[tuple[int, int]]:
+    def _carry(self, body: PinBody, lens: PinLens, due: int, until_ns: int) -> Iterator[tuple[int, int]]:
         """Carry the byte that the body is about to clock, if the lens waits for just that."""
-        figure, value = _due_figure(body, lens, self.levels)
+        figure, value = due_figure(body.timing, body.drives, due, lens, self.levels)
         if figure and self.now_ns + figure[-1][0] <= until_ns:
             start_ns, rest = self.now_ns, self.levels & ~(_CLK | _DATA)
             for offset_ns, bits in figure:
@@ -145,14 +147,21 @@ _Figure = tuple[tuple[int, int], ...]
 """The edges of a byte: offset in nanoseconds, and the levels of CLK and DATA from then on."""
 
 
-def _due_figure(body: PinBody, lens: PinLens, levels: int) -> tuple[_Figure, int]:
-    """Return the edges of the byte that both ends wait for, and its value; no edges when they do not."""
-    sent, taken = body.due_byte, lens.due_byte
-    if sent is None or taken is None:
+def due_figure(timing: BodyTiming, drives: int, sent: int, lens: PinLens, levels: int) -> tuple[_Figure, int]:
+    """Return the edges of the byte that both ends wait for, and its value; no edges when they do not.
+
+    Args:
+        timing: the delays of the body.
+        drives: mask of the lines that the body drives.
+        sent: the byte that the body is about to clock out, `ANY_BYTE` when it is about to clock one in.
+        lens: the other end.
+        levels: the levels of all lines.
+    """
+    taken = lens.due_byte
+    if taken is None:
         return (), 0
     bits = levels & _DATA
-    timing = body.timing
-    lens_drives, body_drives = lens.drives & _DATA, body.drives & _DATA
+    lens_drives, body_drives = lens.drives & _DATA, drives & _DATA
     if taken == ANY_BYTE and body_drives and not lens_drives:
         return _figure(timing.setup_ns, timing.write_low_ns, timing.write_high_ns, sent, bits), sent
     if sent == ANY_BYTE and lens_drives and not body_drives:

@@ -79,12 +79,15 @@ def test_every_fault_and_mutant_has_its_cases() -> None:
     assert meant == judging, judging ^ meant
 
 
-@pytest.mark.parametrize("name", [*FAULTS, *MUTANTS])
-def test_a_broken_lens_is_found_by_the_cases_written_for_it(name: str) -> None:
-    matrix = kill_matrix([name], quick=True)
-    assert matrix.survivors == {}
-    if name in FAULTS:
-        assert {matrix.red[name][case] for case in FAULT_CASES[name]} == {Verdict.FAIL}
+def test_every_broken_lens_is_found_by_the_cases_written_for_it() -> None:
+    matrix = kill_matrix([*FAULTS, *MUTANTS], quick=True, jobs=2)
+    assert set(matrix.red) == {*FAULTS, *MUTANTS}
+    assert matrix.survivors == {}, matrix.survivors
+    only_warned = {
+        name: {case: str(matrix.red[name][case]) for case in cases if matrix.red[name][case] is not Verdict.FAIL}
+        for name, cases in FAULT_CASES.items()
+    }
+    assert {name: cases for name, cases in only_warned.items() if cases} == {}
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from m43drivers.simulator.faults import FAULTS
 from m43tools.cli import main
 from m43tools.conformance.cases import CASES
 from m43tools.conformance.stimuli import State
@@ -111,3 +116,25 @@ def test_rounds_fill_a_time_of_the_bus_and_tell_each_verdict(tmp_path: Path) -> 
     assert [one["case"]["id"] for one in results] == ["FRM-011", "FRM-012"]
     assert len(results[0]["runs"]) == len(results[1]["runs"]) > 1
     assert set(results[0]["runs"]) == {"PASS"}
+
+
+def test_ctrl_c_ends_a_selftest_with_its_processes() -> None:
+    """A terminal sends SIGINT to the whole group."""
+    lenses = [word for name in FAULTS for word in ("--only", name)]
+    words = [sys.executable, "-m", "m43tools", "conform", "selftest", "--quick", "--jobs", "2", *lenses]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **pipes, start_new_session=True, preexec_fn=_hear_interrupts) as child:
+        assert child.stderr is not None
+        child.stderr.readline()  # the first lens is done: both workers are at work
+        os.killpg(child.pid, signal.SIGINT)
+        _, told = child.communicate(timeout=30)
+    assert child.returncode == 130, told
+    assert told.splitlines()[-1] == "m43: interrupted"
+    assert "Traceback" not in told
+    with pytest.raises(ProcessLookupError):
+        os.killpg(child.pid, 0)
+
+
+def _hear_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from m43tools.conformance.statement import statement_of
 from m43tools.conformance.stimuli import Soak
 from m43tools.conformance.trace import Trace
 from m43tools.conformance.verdicts import Verdict
+from m43tools.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -192,16 +194,22 @@ def _spread(jobs: int, quick: bool, names: Sequence[str]) -> Iterator[dict[str, 
     if jobs == 1:
         yield from (_tried(name, quick) for name in names)
         return
-    with ProcessPoolExecutor(min(jobs, len(names)), initializer=signal.signal, initargs=_DIES_AT_ONCE) as pool:
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(min(jobs, len(names)), initializer=_begin_worker) as pool:
         try:
-            yield from pool.map(_tried, names, [quick] * len(names))
+            with interrupts_held():
+                found = [pool.submit(_tried, name, quick) for name in names]
+            for one in found:
+                yield one.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
             raise
 
 
-_DIES_AT_ONCE = (signal.SIGINT, signal.SIG_DFL)
-"""A worker that is interrupted ends without a word; the parent tells."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, which ends its workers and tells."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _tried(name: str, quick: bool) -> dict[str, Verdict]:
