@@ -201,7 +201,8 @@ def _hear_interrupts() -> None:
 def test_a_person_who_interrupts_gets_the_report_and_the_bridge_is_free_again(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     with bridge() as url:
-        command = [sys.executable, "-m", "m43tools", "conform", "--lens", url, "--poll-time", "60s", "--json", str(path)]
+        words = ["conform", "--lens", url, "--poll-time", "60s", "--json", str(path)]
+        command = [sys.executable, "-m", "m43tools", *words]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, **pipes, cwd=ROOT, preexec_fn=_hear_interrupts) as process:
             assert process.stdout is not None
