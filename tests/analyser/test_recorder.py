@@ -238,7 +238,10 @@ def test_ctrl_c_at_any_moment_leaves_a_valid_session(seed: int, tmp_path: Path) 
         assert process.stdout.readline() == b"recording\n"
         time.sleep(random.Random(seed).uniform(0.01, 0.25))
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     capture = open_capture(path)
     edges = capture.channels[0].edges_ns // 1000
     assert edges.size

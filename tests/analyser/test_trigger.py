@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m43drivers.analyser.changes import ChangeFinder
+from m43drivers.analyser.observing import FoundGate, fires_in
 from m43drivers.analyser.trigger import (
     BlockGate,
     EdgeTrigger,
-    EventGate,
     EventTrigger,
     TriggerError,
     parse_trigger,
 )
+from m43drivers.bulk.decoder import End
 from m43drivers.capture.stream import Block
 from m43proto import PUBLIC
-from m43proto.events import Cause, MessageSeen, PinEventSeen, Violation
+from m43proto.events import Cause, MessageSeen, PinEvent, PinEventSeen, Violation
 from m43proto.pins import Line
 from tests.analyser.support import expanded
 from tests.capture.sessions import simulated
@@ -152,38 +153,38 @@ def test_edges(text: str, line: Line, tick: int) -> None:
     assert trigger.find(Block(np.array([], np.int64), np.array([], np.uint8), 9), bit, 9) is None
 
 
-def test_what_came_shortly_before_goes_through_with_the_trigger() -> None:
+def test_a_trigger_fires_in_portions() -> None:
     every = simulated().events
     drive = next(event for event in every if on_event("Drive").fires(event))
-    gate = EventGate(on_event("Drive"), 1_000_000)
-    through = list(gate.feed(every))
-    assert gate.fired_ns == drive.t_ns
-    at = every.index(drive)
-    before = [event for event in every[:at] if event.end_ns >= drive.t_ns - 1_000_000]
-    assert 0 < len(before) < at
-    assert through == before + every[at:]
+    assert fires_in(on_event("Drive"), every, PUBLIC) == drive.t_ns
+    assert fires_in(on_event("violation"), every, PUBLIC) is None
+    assert fires_in(on_event("Drive"), End(5), PUBLIC) is None
 
 
-def test_without_history_the_trigger_is_the_first() -> None:
+def test_what_came_shortly_before_goes_through() -> None:
     every = simulated().events
-    assert next(iter(EventGate(on_event("Identify"), 0).feed(every))).t_ns > 0
-    never = EventGate(on_event("violation"), 10**12)
-    assert (list(never.feed(every)), never.fired_ns) == ([], None)
+    drive = next(event for event in every if on_event("Drive").fires(event))
+    gate = FoundGate(1_000_000)
+    for event in every[: every.index(drive) + 1]:
+        gate.hold([event])
+    held = [event for portion in gate.open(drive.t_ns) if isinstance(portion, list) for event in portion]
+    assert gate.opened_ns == drive.t_ns - 1_000_000
+    upto = every[: every.index(drive) + 1]
+    assert 1 < len(held) < len(upto)
+    assert held == [event for event in upto if event.end_ns >= drive.t_ns - 1_000_000]
+    assert gate.open(drive.t_ns) == []
 
 
-def test_history_is_bounded_in_events() -> None:
+def test_what_is_held_is_bounded_in_time_and_in_portions() -> None:
     every = simulated().events
-    gate = EventGate(on_event("violation"), 10**12, most=4)
-    assert list(gate.feed([*every, BROKEN])) != []
-    assert len(list(EventGate(on_event("violation"), 10**12, most=4).feed([*every, BROKEN]))) <= 5
-
-
-def test_an_edge_opens_the_gate_of_events() -> None:
-    every = simulated().events
-    gate = EventGate(on_event("violation"), 10**12)
-    assert list(gate.feed(every)) == []
-    assert list(gate.open(every[-1].end_ns)) == every
-    assert list(gate.feed([BROKEN])) == [BROKEN]
+    brief, few = FoundGate(1_000_000), FoundGate(10**12, most=4)
+    for event in every:
+        brief.hold([event])
+        few.hold([event])
+    late = PinEventSeen(10**10, 10**10, PinEvent.POWER_UP, 1)
+    brief.hold([late])
+    assert brief.open(0) == [[late]]
+    assert few.open(every[-1].end_ns) == [[event] for event in every[-4:]]
 
 
 @given(

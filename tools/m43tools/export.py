@@ -56,7 +56,7 @@ def _picture(root: Path) -> dict[Path, bytes]:
     from m43tools.render.glyphs import UNICODE
     from m43tools.render.picture import svg_of, text_in
     from m43tools.render.text import TextWriter
-    from m43tools.sniff import LAYERS
+    from m43tools.sniffing import LAYERS
 
     capture = open_capture(root / PICTURED)
     stream = io.StringIO()

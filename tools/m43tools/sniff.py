@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import os
-import shutil
 import sys
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from m43drivers.bulk.columns import PIN_EVENTS, Stretch
+from m43drivers.bulk.columns import Stretch
 from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
-from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43tools.catalogues import combined
 from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
-from m43tools.render.binary import BINARY_FORMATS, Rendering
-from m43tools.render.bulk import Shown, everything
-from m43tools.render.columns import CsvWriter, JsonWriter, Writer
-from m43tools.render.records import EVENT_NAMES, event_name
+from m43tools.render.binary import BINARY_FORMATS
+from m43tools.render.records import EVENT_NAMES
+from m43tools.render.rendering import Rendering
+from m43tools.sniffing import EXIT_FINDINGS, LAYERS, Request, take, write_summary, writer_for
 from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
-from m43tools.units import RATE, TIME
+from m43tools.units import RATE, SIZE, TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from fractions import Fraction
     from typing import TextIO
-
-    from numpy.typing import NDArray
 
     from m43drivers.bulk.decoder import Found
     from m43proto.catalogue import Catalogue
@@ -44,63 +35,16 @@ if TYPE_CHECKING:
 
 __all__ = ["sniff"]
 
-EXIT_FINDINGS = 1
-
-LAYERS: dict[str, tuple[type, ...]] = {
-    "bytes": (ByteSeen, Violation, FragmentSeen),
-    "transactions": (TransactionSeen, PinEventSeen, Violation, FragmentSeen),
-    "messages": (MessageSeen, PinEventSeen, Violation, FragmentSeen),
+LIVE_ONLY = {
+    "--watch": "watch",
+    "--trigger": "trigger",
+    "--pre": "pre_ns",
+    "--record": "record",
+    "--max-size": "max_size",
+    "--ring": "ring",
+    "--duration": "duration_ns",
 }
-"""What each layer shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What the user wants to see."""
-
-    layer: str
-    from_ns: Fraction | None
-    to_ns: Fraction | None
-    only: frozenset[str]
-
-    def in_time(self, event: Event) -> bool:
-        return (self.from_ns is None or event.t_ns >= self.from_ns) and (self.to_ns is None or event.t_ns < self.to_ns)
-
-    def shows(self, event: Event) -> bool:
-        return isinstance(event, LAYERS[self.layer]) and (not self.only or event_name(event) in self.only)
-
-    def part_in_time(self, stretch: Stretch) -> Shown:
-        """Return what of a stretch lies in the time that is asked for."""
-        if self.from_ns is None and self.to_ns is None:
-            return everything(stretch)
-        starts = (stretch.t_ns, stretch.ns(stretch.pins.ticks), stretch.ns(stretch.ticks))
-        return Shown(stretch, *(np.flatnonzero(self._within(t_ns)) for t_ns in starts))
-
-    def _within(self, t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        within = np.ones(len(t_ns), bool)
-        if self.from_ns is not None:
-            within &= t_ns >= math.ceil(self.from_ns)
-        if self.to_ns is not None:
-            within &= t_ns < math.ceil(self.to_ns)
-        return within
-
-    def part_shown(self, shown: Shown, catalogue: Catalogue) -> Shown:
-        """Leave out the messages and events that are not asked for."""
-        if not self.only:
-            return shown
-        opcodes = shown.stretch.opcodes[shown.transactions]
-        named = [opcode for opcode in np.unique(opcodes).tolist() if _name_of(opcode, catalogue) in self.only]
-        kinds = [number for number, event in enumerate(PIN_EVENTS) if event in self.only]
-        return replace(
-            shown,
-            transactions=shown.transactions[np.isin(opcodes, named)],
-            pins=shown.pins[np.isin(shown.stretch.pins.kinds[shown.pins], kinds)],
-        )
-
-
-def _name_of(opcode: int, catalogue: Catalogue) -> str:
-    kind = catalogue.find(opcode.to_bytes(2, "big"))
-    return kind.spec.name if kind else UNKNOWN
+"""Options that go with --live only."""
 
 
 def _pins(ctx: click.Context, param: click.Parameter, value: str | None) -> str | dict[str, str] | None:
@@ -123,9 +67,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 
 @click.command(
     short_help="Decode a logic-analyser capture: what body and lens said.",
-    epilog="Exit codes: 0 decoded and clean; 1 decoded, with violations or wrong sums; 2 could not be read.",
+    epilog="Exit codes: 0 decoded and clean; 1 with wrong sums, violations or lost samples; 2 could not be read.",
 )
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--layer", type=click.Choice(list(LAYERS)), default="messages", show_default=True, help="What to show.")
 @click.option(
     "--format",
@@ -157,11 +101,35 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
     metavar="LINE=CHANNEL,...|auto",
     help="Which channel is which line (CLK=D3,DATA=D1,...), or 'auto' to find out from the traffic.",
 )
-@click.option("--rate", callback=RATE, metavar="RATE", help="Sampling rate of a file that does not tell (24MHz).")
-@click.option("--channels", type=click.IntRange(1, 64), metavar="N", help="Lines in a file of raw samples (default 8).")
+@click.option(
+    "--rate",
+    callback=RATE,
+    metavar="RATE",
+    help="Sampling rate of a file that does not tell, or for an analyser (24MHz).",
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Lines in a file of raw samples (default 8), or to ask of an analyser.",
+)
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores)."
 )
+@click.option("--live", metavar="SOURCE", help="Decode what an analyser sees, while it runs (fx2lafw, sigrok:demo).")
+@click.option("--watch", is_flag=True, help="Live: a screen of figures instead of rows.")
+@click.option(
+    "--trigger", metavar="EXPR", help="Live: wait for this (Drive, Drive.aperture_f>8, violation, power_up, SLEEP^)."
+)
+@click.option(
+    "--pre", "pre_ns", callback=TIME, metavar="TIME", help="Live: how long before the trigger (default 100ms)."
+)
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE.sr", help="Live: record it, too.")
+@click.option("--max-size", callback=SIZE, metavar="SIZE", help="Live: how much to record at most (default 1GB).")
+@click.option(
+    "--ring", type=click.IntRange(2), metavar="N", help="Live: record to N files in turn; the oldest is removed."
+)
+@click.option("--duration", "duration_ns", callback=TIME, metavar="TIME", help="Live: end after this time.")
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
@@ -177,6 +145,10 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     capture (text: under a heading); or, if -o names a folder, or something new without a suffix, each has a file in it.
     The Saleae binary files of one folder are one capture. The exit code is the worst of them.
 
+    With --live, an analyser takes the place of CAPTURE (m43 analysers lists them). What it lost is told with its time.
+    Rows that a slow terminal does not take are left out and counted; the decoder loses nothing by that. Ctrl-C ends it
+    in order, with the exit code of what was decoded; a second one ends at once.
+
     \b
     Examples:
       m43 sniff power-up.sr
@@ -186,14 +158,21 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff power-up.sr --layer bytes --format jsonl | head
       m43 sniff samples.bin --rate 24MHz --pins auto
       m43 sniff session.jsonl --summary
+      m43 sniff --live fx2lafw --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3
+      m43 sniff --live fx2lafw --pins auto --watch --record all.sr --ring 8 --max-size 2GB
+      m43 sniff --live pico:/dev/ttyACM0 --pins auto --trigger "Drive.aperture_f>8" --pre 50ms --duration 1s
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
       m43 sniff captures/*/capture.sr --format parquet -o tables
       m43 sniff power-up.sr --format pcapng | wireshark -X lua_script:tools/wireshark/m43.lua -k -i -
       sigrok-cli -d fx2lafw --config samplerate=24m --continuous -O binary | m43 sniff - --rate 24MHz --pins CLK=D0,...
     """
     jobs = options.pop("jobs")
-    request = _Request(catalogue=combined(ctx.obj or ()), **options)
+    request = Request(catalogue=combined(ctx.obj or ()), **options)
     _refuse_nonsense(request)
+    if request.live is not None:
+        from m43tools.live import sniff_live
+
+        ctx.exit(sniff_live(request))
     if len(request.captures) > 1:
         from m43tools.many import captures_in
 
@@ -206,30 +185,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
         ctx.exit(_sniff(request, progress))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """The command line."""
-
-    catalogue: Catalogue
-    captures: tuple[Path, ...]
-    layer: str
-    form: str
-    output: Path | None
-    from_ns: Fraction | None
-    to_ns: Fraction | None
-    only: frozenset[str]
-    summary: bool
-    raw: bool
-    pins: str | dict[str, str] | None
-    rate: Fraction | None
-    channels: int | None
-
-    @property
-    def choice(self) -> _Choice:
-        return _Choice(self.layer, self.from_ns, self.to_ns, self.only)
-
-
-def _sniff_many(request: _Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
+def _sniff_many(request: Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
     from m43tools.many import decode_many, folder_asked_for, targets_in
 
     binary = BINARY_FORMATS.get(request.form)
@@ -251,10 +207,10 @@ def _sniff_one(
 ) -> int:
     """Decode one of many captures, in a process of its own."""
     changed = {**options, "captures": captures, "output": output}
-    return _sniff(_Request(catalogue=combined(catalogues), **changed), progress)
+    return _sniff(Request(catalogue=combined(catalogues), **changed), progress)
 
 
-def _sniff(request: _Request, progress: Progress) -> int:
+def _sniff(request: Request, progress: Progress) -> int:
     options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
     source = open_source(request.captures, options, request.catalogue, progress)
     if request.layer == "bytes" and not source.has_bytes:
@@ -272,7 +228,8 @@ def _sniff(request: _Request, progress: Progress) -> int:
     return EXIT_FINDINGS if summary.findings else 0
 
 
-def _refuse_nonsense(request: _Request) -> None:
+def _refuse_nonsense(request: Request) -> None:
+    _refuse_wrong_source(request)
     if request.summary and request.form not in ("text", "jsonl"):
         raise click.UsageError(f"--summary has no {request.form} form; use --format text or jsonl")
     if request.form in BINARY_FORMATS:
@@ -292,7 +249,7 @@ def _refuse_nonsense(request: _Request) -> None:
         raise click.UsageError(f"{request.output} is the capture itself; choose another output")
 
 
-def _refuse_binary_nonsense(request: _Request) -> None:
+def _refuse_binary_nonsense(request: Request) -> None:
     layers = BINARY_FORMATS[request.form].layers
     if request.layer not in layers:
         raise click.UsageError(f"--format {request.form} shows {' or '.join(layers)}; use --layer {layers[-1]}")
@@ -300,51 +257,61 @@ def _refuse_binary_nonsense(request: _Request) -> None:
         raise click.UsageError(f"--format {request.form} is not for a terminal; use -o FILE, or a pipe")
 
 
+def _refuse_wrong_source(request: Request) -> None:
+    """Refuse a capture and a live source together, neither, and options that do not go with what there is."""
+    if request.live is None:
+        if not request.captures:
+            raise click.UsageError("name a CAPTURE, or an analyser with --live SOURCE")
+        given = next(
+            (option for option, name in LIVE_ONLY.items() if getattr(request, name) not in (None, False)), None
+        )
+        if given is not None:
+            raise click.UsageError(f"{given} goes with --live SOURCE only")
+        return
+    if request.form in BINARY_FORMATS:
+        raise click.UsageError(
+            f"--format {request.form} is for captures; --record FILE.sr first, or use --format jsonl"
+        )
+    if request.captures:
+        raise click.UsageError(f"--live takes the place of a CAPTURE; leave out {request.captures[0]}, or --live")
+    if request.pre_ns is not None and request.trigger is None:
+        raise click.UsageError("--pre says how long before --trigger; give both")
+    if request.record is None and (request.max_size or request.ring):
+        raise click.UsageError("--max-size and --ring say how to --record FILE.sr; give it, too")
+    if request.record is not None and request.record.suffix != ".sr":
+        raise click.UsageError(f"--record writes sigrok sessions; call it FILE.sr, not {request.record}")
+    if request.watch and (request.summary or request.output is not None):
+        raise click.UsageError("--watch shows a screen, no rows; leave out --summary and --output, or --watch")
+
+
 def _same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def _write(request: _Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress) -> None:
-    writer = None if request.summary else _writer(request, stream)
+def _write(request: Request, summary: Summary, found: Iterable[Found], stream: TextIO, progress: Progress) -> None:
+    writer = None if request.summary else writer_for(request, stream)
     to_file = request.output is not None
     hides = stream.isatty()
     for portion in found:
         if hides:
             progress.hide()
         with whole_lines():
-            _take(request, summary, portion, writer)
+            take(request, summary, portion, writer)
             if not to_file:
                 stream.flush()
     if writer is not None:
         writer.finish()
     else:
-        _write_summary(request, summary, stream)
+        write_summary(request, summary, stream)
 
 
-def _take(request: _Request, summary: Summary, portion: Found, writer: Writer | None) -> None:
-    """Count one portion, and write what is to be shown of it."""
-    choice, catalogue = request.choice, request.catalogue
-    if isinstance(portion, End):
-        summary.end_ns = portion.t_ns
-    elif isinstance(portion, Stretch):
-        part = choice.part_in_time(portion)
-        summary.add_stretch(part, catalogue)
-        if writer is not None:
-            writer.write_stretch(choice.part_shown(part, catalogue))
-    else:
-        for event in filter(choice.in_time, portion):
-            summary.add(event)
-            if writer is not None and choice.shows(event):
-                writer.write(event)
-
-
-def _write_binary(request: _Request, summary: Summary, found: Iterable[Found]) -> None:
+def _write_binary(request: Request, summary: Summary, found: Iterable[Found]) -> None:
     how = Rendering(layer=request.layer, catalogue=request.catalogue, capture=str(request.captures[0]))
     choice = request.choice
     with open_binary_output(request.output) as stream:
         writer = BINARY_FORMATS[request.form].open(stream, how)
         for portion in found:
-            _take(request, summary, portion, None)
+            take(request, summary, portion, None)
             for event in filter(choice.in_time, _events_of(portion, request.catalogue)):
                 if choice.shows(event):
                     writer.write(event)
@@ -357,34 +324,3 @@ def _events_of(portion: Found, catalogue: Catalogue) -> Iterable[Event]:
     if isinstance(portion, Stretch):
         return portion.events(catalogue)
     return () if isinstance(portion, End) else portion
-
-
-def _writer(request: _Request, stream: TextIO) -> Writer:
-    if request.form == "jsonl":
-        return JsonWriter(stream, request.layer, request.catalogue)
-    if request.form == "csv":
-        return CsvWriter(stream, request.layer, request.catalogue)
-    from m43tools.render.glyphs import glyphs_for  # As the summary's, text's modules are not needed for other forms.
-    from m43tools.render.text import TextWriter
-
-    width = shutil.get_terminal_size().columns if stream.isatty() else None
-    return TextWriter(
-        stream,
-        request.layer,
-        glyphs_for(stream),
-        colour=_colour(stream),
-        raw=request.raw,
-        width=width,
-        catalogue=request.catalogue,
-    )
-
-
-def _colour(stream: TextIO) -> bool:
-    return stream.isatty() and "NO_COLOR" not in os.environ
-
-
-def _write_summary(request: _Request, summary: Summary, stream: TextIO) -> None:
-    from m43tools.render.summary import summary_json, summary_text
-
-    write = summary_json if request.form == "jsonl" else summary_text
-    write(summary, stream)

@@ -30,6 +30,8 @@ __all__ = ["GAPS_SHOWN", "Gap", "Polling", "Summary"]
 GAPS_SHOWN = 3
 """How many of the shortest and of the longest gaps are kept."""
 
+POLLS_KEPT = 1 << 14
+"""How many polls the pace of a live source is taken from."""
 
 _STATUS, _IDENTIFY = (int.from_bytes(kind.spec.opcode, "big") for kind in (Status, Identify))
 
@@ -116,6 +118,11 @@ class Summary:
 
         periods = [later - earlier for earlier, later in pairwise(self._polls_ns)]
         return Polling(1e9 / median(periods), min(periods), max(periods)) if periods else None
+
+    def forget_polls(self, most: int = POLLS_KEPT) -> None:
+        """Keep the times of the last polls only, so that a stream without an end takes no more and more memory."""
+        if len(self._polls_ns) > 2 * most:
+            del self._polls_ns[:-most]
 
     def add(self, event: Event) -> None:
         """Count one event."""

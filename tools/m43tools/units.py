@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RATE", "TIME"]
+__all__ = ["RATE", "SIZE", "TIME"]
 
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[0-9]{1,2})?)\s*([a-zµ]*)\s*", re.IGNORECASE)
 
@@ -67,3 +67,10 @@ RATE = _Quantity(
     "24MHz, 24M or 24000000",
 )
 """A sampling rate; gives hertz."""
+
+SIZE = _Quantity(
+    "size",
+    {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9},
+    "500MB, 2GB or 1000000",
+)
+"""A size of files; gives bytes."""

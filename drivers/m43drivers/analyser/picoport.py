@@ -14,7 +14,7 @@ from m43drivers.analyser.live import Reader
 from m43drivers.analyser.model import AnalyserError, Notice, NoticeKind
 from m43drivers.analyser.options import channels_of, known_options
 from m43drivers.analyser.pico import FIRST_LINE, Board, End, PicoDecoder, board_of
-from m43drivers.analyser.port import GoneError, Port
+from m43drivers.analyser.port import GoneError, Port, asking
 from m43drivers.capture.model import Provenance
 from m43drivers.capture.stream import Label
 from m43drivers.capture.times import period_ns
@@ -58,17 +58,11 @@ def pico(address: str, settings: Settings, *, clock: Callable[[], float] = time.
             f"{source}: expected a rate of 5 kHz to 120 MHz in whole hertz, found {float(rate_hz):g} Hz"
         )
     port = Port(address, BAUD, clock)
-    try:
+    with asking(port, source, keep=True):
         board = _identify(port, source)
         channels = channels_of(source, settings, USUAL_CHANNELS, board.channels)
         reader = PicoReader(source, port, board, rate_hz, channels, clock)
         reader.configure()
-    except GoneError as error:
-        port.close()
-        raise AnalyserError(f"{source}: the port is gone ({error})") from None
-    except BaseException:
-        port.close()
-        raise
     return reader
 
 
@@ -79,12 +73,8 @@ def greet(path: str) -> Board:
         AnalyserError: it is none, or the port cannot be opened.
     """
     port = Port(path, BAUD)
-    try:
+    with asking(port, f"pico:{path}", keep=False):
         return _identify(port, f"pico:{path}")
-    except GoneError as error:
-        raise AnalyserError(f"pico:{path}: the port is gone ({error})") from None
-    finally:
-        port.close()
 
 
 def _identify(port: Port, source: str) -> Board:

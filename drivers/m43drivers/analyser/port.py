@@ -11,9 +11,9 @@ from m43drivers.streams.serialport import open_port
 from m43drivers.transport import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["GoneError", "Port"]
+__all__ = ["GoneError", "Port", "asking"]
 
 MOST = 65536
 
@@ -91,3 +91,26 @@ class Port:
 
 def _reason(error: OSError) -> str:
     return str(error.strerror or error).splitlines()[0]
+
+
+@contextlib.contextmanager
+def asking(port: Port, source: str, *, keep: bool) -> Iterator[None]:
+    """Talk with what is at a port; close it when that fails, and in the end unless it is to be kept.
+
+    Args:
+        port: the port.
+        source: what the user calls it.
+        keep: whether the port stays open when all went well.
+
+    Raises:
+        AnalyserError: the port is gone.
+    """
+    done = False
+    try:
+        yield
+        done = keep
+    except GoneError as error:
+        raise AnalyserError(f"{source}: the port is gone ({error})") from None
+    finally:
+        if not done:
+            port.close()

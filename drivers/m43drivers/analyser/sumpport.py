@@ -17,7 +17,7 @@ from m43drivers.analyser.changes import ChangeFinder
 from m43drivers.analyser.live import Reader
 from m43drivers.analyser.model import AnalyserError, Notice, NoticeKind
 from m43drivers.analyser.options import channels_of, known_options
-from m43drivers.analyser.port import GoneError, Port
+from m43drivers.analyser.port import GoneError, Port, asking
 from m43drivers.analyser.sump import IDS, Abilities, Plan, Short, abilities_of, metadata_end, plan_of, runs_of
 from m43drivers.capture.model import Provenance
 from m43drivers.capture.stream import Label
@@ -55,18 +55,12 @@ def sump(address: str, settings: Settings, *, clock: Callable[[], float] = time.
     if not address:
         raise AnalyserError("sump: expected sump:PORT; m43 analysers lists the ports")
     port = Port(address, _number(source, settings, "baud", BAUD), clock)
-    try:
+    with asking(port, source, keep=True):
         abilities = _identify(port, source)
         rle = _number(source, settings, "rle", 1) != 0
         channels = channels_of(source, settings, USUAL_CHANNELS, abilities.channels)
         rate_hz = settings.rate_hz or DEFAULT_HZ
         plan = plan_of(abilities, rate_hz, channels, rle=rle, trigger=_trigger(source, settings, channels))
-    except GoneError as error:
-        port.close()
-        raise AnalyserError(f"{source}: the port is gone ({error})") from None
-    except BaseException:
-        port.close()
-        raise
     return SumpReader(source, port, abilities, plan, clock)
 
 
@@ -77,12 +71,8 @@ def greet(path: str) -> Abilities:
         AnalyserError: it is none, or the port cannot be opened.
     """
     port = Port(path, BAUD)
-    try:
+    with asking(port, f"sump:{path}", keep=False):
         return _identify(port, f"sump:{path}")
-    except GoneError as error:
-        raise AnalyserError(f"sump:{path}: the port is gone ({error})") from None
-    finally:
-        port.close()
 
 
 def _number(source: str, settings: Settings, key: str, usual: int) -> int:

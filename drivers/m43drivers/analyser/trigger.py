@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from m43proto.events import Event
     from m43proto.pins import Line
 
-__all__ = ["BlockGate", "EdgeTrigger", "EventGate", "EventTrigger", "Trigger", "TriggerError", "parse_trigger"]
+__all__ = ["BlockGate", "EdgeTrigger", "EventTrigger", "Trigger", "TriggerError", "parse_trigger"]
 
 
 class TriggerError(M43Error, ValueError):
@@ -223,47 +223,8 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
 
 
-class EventGate:
-    """Lets nothing through until a trigger fires; then what came shortly before, the event itself, and all behind it.
-
-    Args:
-        trigger: when to open.
-        history_ns: how far back.
-        most: events that it holds at most, whatever the time.
-
-    Attributes:
-        fired_ns: when the trigger fired, or None.
-    """
-
-    def __init__(self, trigger: EventTrigger, history_ns: int, most: int = 100_000) -> None:
-        self._trigger = trigger
-        self._history_ns = history_ns
-        self._held: deque[Event] = deque(maxlen=most)
-        self.fired_ns: int | None = None
-
-    def feed(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Yield the events that go through."""
-        for event in events:
-            if self.fired_ns is not None:
-                yield event
-            elif self._trigger.fires(event):
-                yield from self._opened(event)
-            else:
-                self._held.append(event)
-
-    def open(self, t_ns: int) -> Iterator[Event]:
-        """Open at a time, for a trigger that is no event; yield what came shortly before."""
-        self.fired_ns = t_ns
-        yield from (event for event in self._held if event.end_ns >= t_ns - self._history_ns)
-        self._held.clear()
-
-    def _opened(self, event: Event) -> Iterator[Event]:
-        yield from self.open(event.t_ns)
-        yield event
-
-
 class BlockGate:
-    """The same for blocks: holds the last of them until it is opened at a tick.
+    """Holds the last blocks until it is opened at a tick; then what came shortly before, and all behind it.
 
     Args:
         history_ticks: how far back.

@@ -90,6 +90,15 @@ class Decoder:
             row = yield from self._walk(rows, frame, row)
         self._carry(rows, frame, row)
 
+    def flush(self) -> Iterator[Found]:
+        """Take note that nothing came for a while; yield what waited for more to come."""
+        if self._loose or not len(self._ticks):
+            return
+        rows = Rows(self._ticks, self._levels, self._before or 0)
+        frame = FrameLines(rows, self._shutter)
+        self._hand_over(rows, frame, 0)
+        self._carry(rows, frame, (yield from self._feed(rows, 0, len(rows))))
+
     def finish(self, end_ns: int) -> Iterator[Found]:
         """Take the end of the capture; yield what was still open."""
         rows = Rows(self._ticks, self._levels, self._before or 0)

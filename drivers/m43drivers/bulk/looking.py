@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from m43drivers.capture.stream import Block, CaptureStream
     from m43drivers.pinfinder import Finding
 
-__all__ = ["PREFIX_ROWS", "WAITED_ROWS", "found_lines", "living_lines"]
+__all__ = ["PREFIX_ROWS", "WAITED_ROWS", "Looker", "found_lines", "living_lines"]
 
 PREFIX_ROWS = 1 << 19
 """Changes at the start of a capture from which its lines are found."""
@@ -66,7 +66,7 @@ def living_lines(
     """
     blocks = stream.blocks(channels_mask(mapping))
     most = PREFIX_ROWS if stream.again else WAITED_ROWS
-    looker = _Looker(mapping)
+    looker = Looker(mapping)
     prefix = list(looker.looked(_up_to(blocks, most)))
     known = looker.done or not stream.again or sum(len(block.ticks) for block in prefix) < most
     if not known:
@@ -77,7 +77,7 @@ def living_lines(
     return (_resumed(stream, prefix, blocks) if known else stream), living, dead
 
 
-class _Looker:
+class Looker:
     """Watches blocks until each ack line has changed.
 
     Args:

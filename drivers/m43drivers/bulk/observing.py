@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from m43drivers.capture.stream import Block, CaptureStream
     from m43proto.catalogue import Catalogue
 
-__all__ = ["channels_mask", "observe_stream"]
+__all__ = ["Words", "channels_mask", "decoder_for", "observe_stream"]
 
 _TABLE_BITS = 16
 
@@ -42,8 +42,8 @@ def observe_stream(stream: CaptureStream, mapping: Mapping[Line, int], catalogue
         CaptureError: the file breaks the format.
     """
     tick_ns = max(stream.tick_ns, Fraction(1))
-    decoder = _decoder(tuple(mapping), catalogue, tick_ns)
-    words = _Words(mapping)
+    decoder = decoder_for(tuple(mapping), catalogue, tick_ns)
+    words = Words(mapping)
     end_ns = 0
     for block in _whole_ns(stream, channels_mask(mapping)):
         yield from decoder.take(block.ticks, words.of(block.states))
@@ -51,7 +51,14 @@ def observe_stream(stream: CaptureStream, mapping: Mapping[Line, int], catalogue
     yield from decoder.finish(end_ns)
 
 
-def _decoder(lines: tuple[Line, ...], catalogue: Catalogue, tick_ns: Fraction) -> Decoder:
+def decoder_for(lines: tuple[Line, ...], catalogue: Catalogue, tick_ns: Fraction) -> Decoder:
+    """Return what decodes rows of these lines.
+
+    Args:
+        lines: the lines that were recorded.
+        catalogue: the messages to know.
+        tick_ns: length of a tick in nanoseconds, not below 1.
+    """
     if Line.BODY_ACK in lines:
         return AckedDecoder(lines, catalogue, tick_ns)
     from m43drivers.bulk.bare import BareDecoder  # Seldom needed.
@@ -59,7 +66,7 @@ def _decoder(lines: tuple[Line, ...], catalogue: Catalogue, tick_ns: Fraction) -
     return BareDecoder(lines, catalogue, tick_ns)
 
 
-class _Words:
+class Words:
     """Turns states of channels into levels of lines."""
 
     def __init__(self, mapping: Mapping[Line, int]) -> None:
@@ -67,6 +74,7 @@ class _Words:
         self._table: NDArray[np.uint8] | None = None
 
     def of(self, states: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the levels of these states."""
         if all(line.bit == channel for line, channel in self._mapping.items()):
             return np.bitwise_and(states.astype(np.uint8, copy=False), np.uint8(channels_mask(self._mapping)))
         if states.dtype.itemsize * 8 > _TABLE_BITS:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
-
-from m43proto.errors import M43Error
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from m43proto.catalogue import Catalogue
     from m43proto.events import Event
+    from m43tools.render.rendering import Rendering
 
-__all__ = ["BINARY_FORMATS", "BinaryFormat", "BinaryWriter", "MissingExtraError", "Rendering", "needed"]
-
-
-class MissingExtraError(M43Error):
-    """A package that this needs is not installed; the text holds the command that installs it."""
+__all__ = ["BINARY_FORMATS", "BinaryFormat", "BinaryWriter"]
 
 
 class BinaryWriter(Protocol):
@@ -29,21 +22,6 @@ class BinaryWriter(Protocol):
 
     def close(self) -> None:
         """Write what stands behind the last event; the stream stays open."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
-    """What a writer needs to know.
-
-    Attributes:
-        layer: what the events are: bytes, transactions or messages.
-        catalogue: the messages that may come.
-        capture: what the capture is called.
-    """
-
-    layer: str
-    catalogue: Catalogue
-    capture: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +37,6 @@ class BinaryFormat:
     suffix: str
     layers: tuple[str, ...]
     open: Callable[[BinaryIO, Rendering], BinaryWriter]
-
-
-def needed(module: str, extra: str) -> Any:
-    """Import a module of a package that only an extra installs.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError:
-        package = module.partition(".")[0]
-        raise MissingExtraError(f"this needs {package}; install it with: pip install 'm43proto[{extra}]'") from None
 
 
 def _pcapng(stream: BinaryIO, how: Rendering) -> BinaryWriter:

@@ -33,6 +33,9 @@ class Writer(Protocol):
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
 
+    def write_record(self, record: dict[str, object]) -> None:
+        """Write a record that is no event of the mount; a writer for people leaves it out."""
+
     def finish(self) -> None:
         """Write what stands below everything, if anything does."""
 
@@ -68,7 +71,14 @@ class JsonWriter:
 
     def line(self, event: Event) -> str:
         """Return the line of one event."""
-        return self.text(record_of(event)) + "\n"
+        return self._line_of(record_of(event))
+
+    def write_record(self, record: dict[str, object]) -> None:
+        """Write a record that is no event of the mount."""
+        self._stream.write(self._line_of(record))
+
+    def _line_of(self, record: dict[str, object]) -> str:
+        return self.text(record) + "\n"
 
     def filled(self, record: dict[str, object]) -> list[str]:
         """Return the lines of records that differ in their `Slot` values only."""
@@ -122,7 +132,13 @@ class CsvWriter:
 
     def line(self, event: Event) -> str:
         """Return the row of one event."""
-        flat = _flat(record_of(event))
+        return self._line_of(_flat(record_of(event)))
+
+    def write_record(self, record: dict[str, object]) -> None:
+        """Write a record that is no event of the mount; only what there is a column for."""
+        self._stream.write(self._line_of(record))
+
+    def _line_of(self, flat: dict[str, object]) -> str:
         return _row([_cell(flat.get(name)) for name in self._names])
 
     def filled(self, record: dict[str, object]) -> list[str]:

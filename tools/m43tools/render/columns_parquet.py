@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from m43proto.events import MessageSeen
-from m43tools.render.binary import needed
+from m43tools.extras import needed
 from m43tools.render.records import fields_of, plain, record_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from m43proto.encodings import Encoding
     from m43proto.events import Event
     from m43proto.schema import Field
-    from m43tools.render.binary import Rendering
+    from m43tools.render.rendering import Rendering
 
 __all__ = ["ROWS_PER_GROUP", "ParquetWriter"]
 

@@ -28,6 +28,7 @@ __all__ = [
     "page",
     "place_rows",
     "raw_rows",
+    "status_field",
     "status_record",
     "status_rows",
     "value_text",
@@ -81,6 +82,11 @@ def identity_rows(lens: Lens, glyphs: Glyphs) -> list[Row]:
 def _span(low: float | None, high: float | None, form: str, unit: str) -> str:
     ends = [form.format(end) for end in (low, high) if end is not None]
     return f"{' to '.join(dict.fromkeys(ends))}{unit} (lens database)"
+
+
+def status_field(name: str) -> tuple[str, Field]:
+    """Return the label and the declaration of a value of a status."""
+    return label(_FIELDS[name]), _FIELDS[name]
 
 
 def status_rows(status: LensStatus | None, glyphs: Glyphs) -> list[Row]:

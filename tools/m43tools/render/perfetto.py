@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from m43proto.events import FragmentSeen, MessageSeen, PinEvent, PinEventSeen, Violation
 from m43proto.messages import Drive, Status
+from m43tools.extras import needed
 from m43tools.quantities import QUANTITIES, goal_text, reading_of
-from m43tools.render.binary import needed
 from m43tools.render.records import fields_of
 
 if TYPE_CHECKING:

@@ -86,6 +86,9 @@ class TextWriter:
         """Write one event."""
         self._stream.write(self._line(event))
 
+    def write_record(self, record: dict[str, object]) -> None:
+        """Leave it out: a person is told on stderr."""
+
     def _line(self, event: Event) -> str:
         return self._rows[type(event)](event).rstrip() + "\n"
 

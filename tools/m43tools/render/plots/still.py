@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from m43proto.pins import Role
-from m43tools.render.binary import needed
+from m43tools.extras import needed
 from m43tools.render.plots.story import COLOURS, clock_text
 
 if TYPE_CHECKING:

@@ -1,0 +1,355 @@
+"""``m43 sniff --live`` as its user runs it: with a source that plays a simulated session, a board, and sigrok-cli."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from m43drivers.analyser import ANALYSERS, Notice, NoticeKind, open_analyser
+from m43drivers.analyser.changes import ChangeFinder
+from m43drivers.analyser.observing import LiveObserver
+from m43drivers.bulk.columns import Stretch
+from m43drivers.capture import open_capture
+from m43drivers.capture.stream import Block
+from m43proto import PUBLIC
+from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, Violation
+from m43proto.pins import LINES, Line
+from m43tools import live as live_module
+from m43tools.cli import main
+from m43tools.figures import histogram
+from m43tools.outlet import Outlet
+from tests.analyser.fakesource import session_samples
+from tests.analyser.models import Pico, Plugged
+from tests.analyser.test_whole import sent_by_a_board
+from tests.capture.sessions import simulated
+from tests.observing import of
+from tests.transports.support import descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from m43proto.events import Event
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals and POSIX signals")
+IN_STATUS = 4_206_000
+"""A sample in the middle of the first status."""
+
+
+@pytest.fixture(autouse=True)
+def _plugged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(ANALYSERS, "fake", ("tests.analyser.fakesource:fake", "fake:"))
+    before = descriptors(), threading.active_count()
+    yield
+    assert (descriptors(), threading.active_count()) == before
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["sniff", *map(str, arguments)])
+    return (code, *capsys.readouterr())
+
+
+def records(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("layer", ["messages", "transactions", "bytes"])
+def test_live_tells_what_its_recording_tells(capsys: pytest.CaptureFixture[str], tmp_path: Path, layer: str) -> None:
+    shown = ("--layer", layer, "--format", "jsonl")
+    code, out, err = run(capsys, "--live", "fake:", "--record", tmp_path / "a.sr", *shown)
+    assert (code, len(records(out)) > 10) == (0, True)
+    assert f"{tmp_path / 'a.sr'}: 0.56" in err
+    assert run(capsys, tmp_path / "a.sr", *shown)[:2] == (0, out)
+
+
+def test_a_hole_is_told_and_nothing_is_joined_across_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source = f"fake:?hole=overflow@{IN_STATUS}:2000"
+    code, out, err = run(capsys, "--live", source, "--format", "jsonl", "--record", tmp_path / "a.sr")
+    found = records(out)
+    at = next(index for index, record in enumerate(found) if record.get("event") == "overflow")
+    assert found[at] == {
+        "event": "overflow",
+        "t_ns": IN_STATUS * 125,
+        "end_ns": (IN_STATUS + 2000) * 125,
+        "exact": True,
+        "detail": "2000 samples are lost",
+    }
+    assert (found[at - 1]["name"], found[at - 1]["complete"]) == ("Status", False)
+    assert [record["event"] for record in found[at + 1 : at + 3]] == ["focus_toggle", "fragment"]
+    assert all(record.get("event") != "violation" for record in found)
+    assert (code, "m43: 0.525750 s: overflow: 2000 samples are lost" in err) == (1, True)
+    assert "(overflow)" in open_capture(tmp_path / "a.sr").provenance.details["comment"]
+
+
+def test_a_gap_between_buffers_is_no_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--live", "fake:?hole=gap@60000:5000", "--format", "csv")
+    assert code == 0
+    assert "gap,,7500000,8125000,,,5000 samples are lost" in out
+
+
+def test_a_trigger_shows_and_records_what_came_shortly_before(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ("--trigger", "Drive.aperture_f>3", "--pre", "3ms", "--duration", "10ms", "--format", "jsonl")
+    code, out, err = run(capsys, "--live", "fake:", *arguments, "--record", tmp_path / "a.sr")
+    first, *rest = records(out)
+    assert (code, first["event"], first["t_ns"]) == (0, "trigger", 527_054_375)
+    assert [one.get("name", one.get("event")) for one in rest] == [
+        "frame_sync", "Status", "focus_toggle", "Drive", "frame_sync", "Status",
+    ]  # fmt: skip
+    assert min(one["t_ns"] for one in rest) >= first["t_ns"] - 3_000_000
+    assert "0.527054 s: trigger: Drive.aperture_f>3" in err
+    assert open_capture(tmp_path / "a.sr").end_ns == pytest.approx(13_000_000, abs=1000)
+    _, again, _ = run(capsys, tmp_path / "a.sr", "--format", "jsonl")
+    assert [one.get("name", one.get("event")) for one in records(again)] == [
+        one.get("name", one.get("event")) for one in rest
+    ]
+
+
+def test_an_edge_is_a_trigger(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--live", "fake:", "--trigger", "FOCUS_", "--pre", "0", "--format", "jsonl")
+    first, second, *_ = records(out)
+    assert (first["event"], first["detail"]) == ("trigger", "FOCUS_")
+    assert (second["event"], second["level"], second["t_ns"]) == ("focus_toggle", 0, first["t_ns"])
+
+
+def test_a_trigger_that_never_fires_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "--live", "fake:", "--trigger", "violation", "--record", tmp_path / "a.sr")
+    assert (code, out.count("\n")) == (0, 2)
+    assert "m43: the trigger violation never fired" in err
+    assert "m43: nothing was recorded" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_are_found_and_a_ring_of_files_is_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recording = ("--record", tmp_path / "a.sr", "--ring", "2", "--max-size", "3MB")
+    code, out, err = run(capsys, "--live", "fake:?names=0&times=6", "--pins", "auto", "--summary", *recording)
+    assert code == 0
+    assert "m43: waiting for traffic" in err
+    assert "--pins" in err
+    assert " Identify " in out
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--live", "nonsense:"), "no such source; write fx2lafw"),
+        (("--live", "fake:", "--trigger", "Foo"), "nothing is called so"),
+        (("--live", "fake:", "a.sr"), "leave out a.sr, or --live"),
+        (("--live", "fake:", "--pre", "3ms"), "give both"),
+        (("--live", "fake:", "--ring", "3"), "give it, too"),
+        (("--live", "fake:", "--record", "a.vcd"), "call it FILE.sr"),
+        (("--live", "fake:", "--watch"), "needs a terminal"),
+        (("--live", "fake:?names=0"), "--pins auto"),
+        (("--live", "fake:", "--record", "/nowhere/a.sr"), "cannot be written"),
+        (("--live", "pico:/dev/nowhere"), "m43 ports lists those there are"),
+        (("--watch", "a.sr"), "--watch goes with --live SOURCE only"),
+        (("--duration", "1s", "a.sr"), "--duration goes with --live SOURCE only"),
+        ((), "name a CAPTURE, or an analyser with --live SOURCE"),
+    ],
+)
+def test_what_does_not_go_is_said(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+class Slow(io.StringIO):
+    """A terminal that takes its time."""
+
+    def write(self, text: str) -> int:
+        time.sleep(0.03)
+        return super().write(text)
+
+
+def test_a_slow_terminal_costs_rows_that_are_counted_and_no_samples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, everything, _ = run(capsys, "--live", "fake:?times=20", "--format", "jsonl")
+    slow = Slow()
+    monkeypatch.setattr(sys, "stdout", slow)
+    monkeypatch.setattr(live_module, "Outlet", partial(Outlet, most=3000))
+    assert main(["sniff", "--live", "fake:?times=20", "--format", "jsonl"]) == 0
+    found = records(slow.getvalue())
+    skipped = [record["rows"] for record in found if record.get("event") == "skipped"]
+    assert skipped
+    assert len(found) - len(skipped) + sum(skipped) == everything.count("\n") > 300
+
+
+def test_a_decoder_that_is_too_slow_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "open_analyser", partial(open_analyser, capacity=3000))
+    code, out, err = run(capsys, "--live", "fake:?times=30", "--format", "jsonl")
+    lost = [record for record in records(out) if record.get("event") == "overrun"]
+    assert (code, bool(lost)) == (1, True)
+    assert all(f"{record['t_ns'] / 1e9:.6f} s: overrun: {record['detail']}" in err for record in lost)
+
+
+def test_what_waits_for_more_is_told_when_nothing_comes() -> None:
+    observer = LiveObserver({line: line.bit for line in LINES}, PUBLIC, Fraction(125))
+    finder = ChangeFinder(len(LINES))
+    piece = finder.samples(session_samples()[:IN_STATUS])
+    assert piece is not None
+    assert list(observer.take(piece.block))
+    idle = Block(np.empty(0, np.int64), np.empty(0, np.uint8), IN_STATUS + 1_000_000)
+    waiting = [event for portion in observer.take(idle) if isinstance(portion, list) for event in portion]
+    assert bytes(event.value for event in of(ByteSeen, waiting))[:4] == bytes.fromhex("c1800106")
+    assert list(observer.take(idle)) == []
+
+
+def test_wrong_lines_fill_no_memory() -> None:
+    """Clocks without end that are no traffic: what fits nowhere is told now and then, not at the end of time."""
+    observer = LiveObserver({Line.CLK: 0, Line.DATA: 1}, PUBLIC, Fraction(125), most_vain=5000)
+    finder, rng = ChangeFinder(2), np.random.default_rng(8)
+    fragments = []
+    for _ in range(20):
+        clocks = (
+            np.tile(np.array([0, 0, 1, 1], np.uint8), 1000)
+            | np.repeat(rng.integers(0, 2, 1000), 4).astype(np.uint8) << 1
+        )
+        piece = finder.samples(clocks)
+        assert piece is not None
+        found = [event for portion in observer.take(piece.block) if isinstance(portion, list) for event in portion]
+        fragments += of(FragmentSeen, found)
+    assert len(fragments) > 5
+    assert max(len(fragment.data) for fragment in fragments) < 1000
+
+
+@posix
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.45])
+def test_ctrl_c_leaves_whole_lines_and_a_recording(tmp_path: Path, after_s: float) -> None:
+    command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--live", "fake:?times=900&pace=20&hang=1"]
+    command += ["--format", "jsonl", "--layer", "bytes", "--record", str(tmp_path / "a.sr")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert records((first + out).decode())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sr"]
+    assert open_capture(tmp_path / "a.sr").end_ns > 0
+
+
+def drawn(master: int) -> Iterator[bytes]:
+    """Yield what a program draws on a terminal until it ends, or nothing has come for ten seconds."""
+    while select.select([master], [], [], 10)[0]:
+        try:
+            yield os.read(master, 65536)
+        except OSError:
+            return
+
+
+@posix
+def test_the_screen_shows_figures_and_ends_with_ctrl_c() -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--live", "fake:?times=90&pace=2", "--watch"]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "COLUMNS": "60"})
+    os.close(slave)
+    shown = b""
+    for picture in drawn(master):
+        shown += picture
+        if shown.count(b"poll periods") >= 6 and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            shown += b"".join(drawn(master))
+    os.close(master)
+    process.wait(10)
+    text = shown.decode()
+    assert process.returncode == 0
+    for expected in ("M per second", "Olympus M.Zuiko", "f/3.78", "focus position", "wrong sums", "0 samples", " ms "):
+        assert expected in text
+
+
+@posix
+def test_a_board_at_a_port(capsys: pytest.CaptureFixture[str]) -> None:
+    sent, count = sent_by_a_board()
+    with Plugged(Pico([sent])) as path:
+        pins = ",".join(f"{line}=D{bit + 2}" for bit, line in enumerate(LINES))
+        settings = ("--rate", "8MHz", "--channels", len(LINES), "--duration", f"{count * 125}ns")
+        code, out, err = run(capsys, "--live", f"pico:{path}", "--pins", pins, *settings, "--format", "jsonl")
+    assert (code, err) == (0, "")
+    said = [(record["name"], record["command"]) for record in records(out) if "name" in record]
+    assert said == [(event.name, event.transaction.command.hex()) for event in of(MessageSeen, simulated().events)]
+
+
+@pytest.mark.skipif(shutil.which("sigrok-cli") is None, reason="sigrok-cli is not installed")
+def test_sigrok_cli_is_a_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ("--pins", "CLK=D0,DATA=D1", "--rate", "1MHz", "--channels", "8", "--duration", "300ms", "--summary")
+    code, out, err = run(capsys, "--live", "sigrok:demo", *arguments, "--record", tmp_path / "a.sr")
+    assert code in (0, 1), err
+    assert out.startswith("capture      0.300 s")
+    assert open_capture(tmp_path / "a.sr").end_ns == pytest.approx(300_000_000, abs=1000)
+
+
+def items_of(hole: tuple[int, int] | None, piece: int) -> Iterator[Block | Notice]:
+    """Yield the session in pieces, without the samples of a hole: the first, and how many."""
+    samples = session_samples()
+    finder = ChangeFinder(len(LINES))
+    at, count = hole or (samples.size, 0)
+    for begin, end in ((0, at), (at + count, samples.size)):
+        finder.skip(begin - finder.position)
+        if 0 < begin < samples.size:
+            yield Notice(NoticeKind.OVERFLOW, at, begin, True, "lost")
+        for cut in range(begin, end, piece):
+            found = finder.samples(samples[cut : min(cut + piece, end)])
+            assert found is not None
+            yield found.block
+
+
+def told_of(lines: tuple[Line, ...], hole: tuple[int, int] | None, piece: int = 100_000) -> tuple[list[Event], int]:
+    """Return what is told of a session, and how much of that before the hole."""
+    observer = LiveObserver({line: line.bit for line in lines}, PUBLIC, Fraction(125))
+    events: list[Event] = []
+    before = 0
+    for portion in chain((found for item in items_of(hole, piece) for found in observer.take(item)), observer.finish()):
+        if isinstance(portion, Notice):
+            before = len(events)
+        elif isinstance(portion, Stretch):
+            events += portion.events(PUBLIC)
+        elif isinstance(portion, list):
+            events += portion
+    return events, before
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_hole_makes_a_violation_or_a_message_that_was_not_sent(seed: int) -> None:
+    rng = random.Random(seed)
+    lines = tuple(LINES) if seed % 2 else tuple(line for line in LINES if line is not Line.BODY_ACK)
+    at, count = rng.randrange(4_150_000, 4_400_000), rng.choice((1, 7, 300, 20_000))
+    events, before = told_of(lines, (at, count), rng.choice((5_000, 100_000)))
+    sent = of(MessageSeen, told_of(lines, None)[0])
+    whole = [event for event in of(MessageSeen, events) if event.transaction.complete]
+    assert [event for event in whole if event not in sent] == []
+    cut = [one for one in sent if one.end_ns >= at * 125 - 200_000 and one.t_ns <= (at + count) * 125]
+    assert len(sent) - len(whole) <= max(len(cut), 1)
+    assert not of(Violation, events), f"seed {seed}: {of(Violation, events)}"
+    assert all(event.t_ns < at * 125 for event in events[:before])
+    assert all(event.t_ns >= at * 125 for event in of(FragmentSeen, events[before:]))
+
+
+def test_periods_are_counted() -> None:
+    assert histogram([0]) == ["fewer than two polls"]
+    assert histogram([0, 16_700_000, 33_400_000]) == ["    16.7-16.8 ms    2 ########################"]
+    rows = histogram([0, 10_000_000, 20_000_000, 40_000_000], width=30)
+    assert (rows[0], rows[-1]) == ("    10.0-11.7 ms    2 ########", "    18.3-20.0 ms    1 ####")

@@ -1,0 +1,64 @@
+"""Output that never waits: whole lines, in order, and what was left out is counted."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from m43tools.outlet import Outlet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="looks at pipes")
+
+
+def test_everything_comes_in_order(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("w", encoding="utf-8") as file:
+        outlet = Outlet(file)
+        for number in range(1000):
+            outlet.write(f"{number}\n")
+        outlet.writelines(["x\n", "y\n"])
+        assert outlet.close(10) == 0
+    assert (tmp_path / "a").read_text() == "".join(f"{number}\n" for number in range(1000)) + "x\ny\n"
+
+
+def test_a_pipe_that_nobody_reads_gets_whole_lines_and_keeps_nobody_waiting() -> None:
+    reading, writing = os.pipe()
+    lines = [f"{number:>99}\n" for number in range(3000)]
+    with os.fdopen(writing, "w") as pipe, os.fdopen(reading, "rb") as reader:
+        outlet = Outlet(pipe, most=10_000)
+        for line in lines:
+            outlet.write(line)
+        assert outlet.full
+        assert not outlet.roomy
+        left = outlet.close(0.2)
+        assert outlet.close(10) == left
+        os.set_blocking(reading, False)
+        got = reader.read(1 << 20).decode()
+    assert 0 < left < len(lines)
+    assert got == "".join(lines[: len(lines) - left])
+
+
+def test_a_reader_that_goes_away_is_an_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        outlet = Outlet(pipe)
+        outlet.write("lost\n")
+        outlet.close(5)
+    assert isinstance(outlet.error, BrokenPipeError)
+
+
+def test_a_stream_without_a_descriptor_does_too() -> None:
+    before = threading.active_count()
+    text = io.StringIO()
+    outlet = Outlet(text)
+    outlet.write("a\n")
+    assert outlet.close(5) == 0
+    assert text.getvalue() == "a\n"
+    assert threading.active_count() == before

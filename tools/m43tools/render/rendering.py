@@ -1,0 +1,26 @@
+"""What the writers of binary formats share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from m43proto.catalogue import Catalogue
+
+__all__ = ["Rendering"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """What a writer needs to know.
+
+    Attributes:
+        layer: what the events are: bytes, transactions or messages.
+        catalogue: the messages that may come.
+        capture: what the capture is called.
+    """
+
+    layer: str
+    catalogue: Catalogue
+    capture: str

@@ -1,0 +1,183 @@
+"""What ``m43 sniff`` shows of what was found, and how: the same for files and for live sources."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from m43drivers.bulk.columns import PIN_EVENTS, Stretch
+from m43drivers.bulk.decoder import End
+from m43proto.connection import UNKNOWN
+from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
+from m43tools.render.bulk import Shown, everything
+from m43tools.render.columns import CsvWriter, JsonWriter, Writer
+from m43tools.render.records import event_name
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+    from typing import TextIO
+
+    from numpy.typing import NDArray
+
+    from m43drivers.bulk.decoder import Found
+    from m43proto.catalogue import Catalogue
+    from m43proto.events import Event
+    from m43tools.summary import Summary
+
+__all__ = ["EXIT_FINDINGS", "LAYERS", "Choice", "Request", "colours", "take", "write_summary", "writer_for"]
+
+EXIT_FINDINGS = 1
+
+LAYERS: dict[str, tuple[type, ...]] = {
+    "bytes": (ByteSeen, Violation, FragmentSeen),
+    "transactions": (TransactionSeen, PinEventSeen, Violation, FragmentSeen),
+    "messages": (MessageSeen, PinEventSeen, Violation, FragmentSeen),
+}
+"""What each layer shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user wants to see.
+
+    Attributes:
+        layer: a key of `LAYERS`.
+        from_ns: from when on, or None.
+        to_ns: until when, or None.
+        only: names of messages and events; empty for all.
+    """
+
+    layer: str
+    from_ns: Fraction | None
+    to_ns: Fraction | None
+    only: frozenset[str]
+
+    def in_time(self, event: Event) -> bool:
+        """Tell whether an event begins in the time that is asked for."""
+        return (self.from_ns is None or event.t_ns >= self.from_ns) and (self.to_ns is None or event.t_ns < self.to_ns)
+
+    def shows(self, event: Event) -> bool:
+        """Tell whether an event is shown."""
+        return isinstance(event, LAYERS[self.layer]) and (not self.only or event_name(event) in self.only)
+
+    def part_in_time(self, stretch: Stretch) -> Shown:
+        """Return what of a stretch lies in the time that is asked for."""
+        if self.from_ns is None and self.to_ns is None:
+            return everything(stretch)
+        starts = (stretch.t_ns, stretch.ns(stretch.pins.ticks), stretch.ns(stretch.ticks))
+        return Shown(stretch, *(np.flatnonzero(self._within(t_ns)) for t_ns in starts))
+
+    def _within(self, t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        within = np.ones(len(t_ns), bool)
+        if self.from_ns is not None:
+            within &= t_ns >= math.ceil(self.from_ns)
+        if self.to_ns is not None:
+            within &= t_ns < math.ceil(self.to_ns)
+        return within
+
+    def part_shown(self, shown: Shown, catalogue: Catalogue) -> Shown:
+        """Leave out the messages and events that are not asked for."""
+        if not self.only:
+            return shown
+        opcodes = shown.stretch.opcodes[shown.transactions]
+        named = [opcode for opcode in np.unique(opcodes).tolist() if _name_of(opcode, catalogue) in self.only]
+        kinds = [number for number, event in enumerate(PIN_EVENTS) if event in self.only]
+        return replace(
+            shown,
+            transactions=shown.transactions[np.isin(opcodes, named)],
+            pins=shown.pins[np.isin(shown.stretch.pins.kinds[shown.pins], kinds)],
+        )
+
+
+def _name_of(opcode: int, catalogue: Catalogue) -> str:
+    kind = catalogue.find(opcode.to_bytes(2, "big"))
+    return kind.spec.name if kind else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The command line."""
+
+    catalogue: Catalogue
+    captures: tuple[Path, ...]
+    layer: str
+    form: str
+    output: Path | None
+    from_ns: Fraction | None
+    to_ns: Fraction | None
+    only: frozenset[str]
+    summary: bool
+    raw: bool
+    pins: str | dict[str, str] | None
+    rate: Fraction | None
+    channels: int | None
+    live: str | None = None
+    watch: bool = False
+    trigger: str | None = None
+    pre_ns: Fraction | None = None
+    record: Path | None = None
+    max_size: int | None = None
+    ring: int | None = None
+    duration_ns: Fraction | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """Return what is to be shown."""
+        return Choice(self.layer, self.from_ns, self.to_ns, self.only)
+
+
+def take(request: Request, summary: Summary, portion: Found, writer: Writer | None) -> None:
+    """Count one portion, and write what is to be shown of it."""
+    choice, catalogue = request.choice, request.catalogue
+    if isinstance(portion, End):
+        summary.end_ns = portion.t_ns
+    elif isinstance(portion, Stretch):
+        part = choice.part_in_time(portion)
+        summary.add_stretch(part, catalogue)
+        if writer is not None:
+            writer.write_stretch(choice.part_shown(part, catalogue))
+    else:
+        for event in filter(choice.in_time, portion):
+            summary.add(event)
+            if writer is not None and choice.shows(event):
+                writer.write(event)
+
+
+def writer_for(request: Request, stream: TextIO) -> Writer:
+    """Return what writes to a stream as the user wants it."""
+    if request.form == "jsonl":
+        return JsonWriter(stream, request.layer, request.catalogue)
+    if request.form == "csv":
+        return CsvWriter(stream, request.layer, request.catalogue)
+    from m43tools.render.glyphs import glyphs_for  # As the summary's, text's modules are not needed for other forms.
+    from m43tools.render.text import TextWriter
+
+    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    return TextWriter(
+        stream,
+        request.layer,
+        glyphs_for(stream),
+        colour=colours(stream),
+        raw=request.raw,
+        width=width,
+        catalogue=request.catalogue,
+    )
+
+
+def colours(stream: TextIO) -> bool:
+    """Tell whether a stream takes colours."""
+    return stream.isatty() and "NO_COLOR" not in os.environ
+
+
+def write_summary(request: Request, summary: Summary, stream: TextIO) -> None:
+    """Write the figures as the user wants them."""
+    from m43tools.render.summary import summary_json, summary_text
+
+    write = summary_json if request.form == "jsonl" else summary_text
+    write(summary, stream)
