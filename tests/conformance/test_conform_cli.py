@@ -9,6 +9,7 @@ import pytest
 
 from m43tools.cli import main
 from m43tools.conformance.cases import CASES
+from m43tools.conformance.stimuli import State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def test_the_list_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(rows) == len(CASES)
     assert total == f"{len(CASES)} of {len(CASES)} cases"
     assert "s3_framing" in chapters
+    assert all(row.endswith(tuple(f"(from: {state})" for state in State)) for row in rows)
 
 
 def test_a_statement_is_written_edited_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

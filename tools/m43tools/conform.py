@@ -35,9 +35,9 @@ from m43tools.conformance.operations import Recording
 from m43tools.conformance.report.commands import COMMANDS, told
 from m43tools.conformance.report.diff import diff_reports
 from m43tools.conformance.report.reading import read_report
-from m43tools.conformance.runner import Options, run_live, run_passive
+from m43tools.conformance.runner import Options, interviewed, run_live, run_passive
 from m43tools.conformance.statement import read_statement, statement_of, statement_toml
-from m43tools.conformance.stimuli import INTERVIEW, Known, Soak
+from m43tools.conformance.stimuli import Soak
 from m43tools.conformance.trace import Trace
 from m43tools.conformance.verdicts import EXIT_LOST, Verdict, exit_code
 from m43tools.output import open_output
@@ -384,7 +384,7 @@ def _list(cases: Sequence[Case]) -> None:
         info = info_of(case)
         mark = " (risky)" if case.risky else ""
         named = f"{info.id}  {info.role}  {info.title}{mark}"
-        click.echo(f"{named}  [{', '.join(info.clauses)}] {' '.join(info.tags)}".rstrip())
+        click.echo(f"{named}  [{', '.join(info.clauses)}] {' '.join((*info.tags, f'(from: {info.start})'))}")
     counts = Counter(info_of(case).chapter for case in cases)
     click.echo(", ".join(f"{name} {counts[name]}" for name in (*CHAPTERS, *BODY_CHAPTERS) if counts[name]))
     click.echo(f"{len(cases)} of {len(ROLES[cases[0].role])} cases")
@@ -447,6 +447,9 @@ def _tell_totals(report: Report, seed: int) -> None:
 def statement(ctx: click.Context, url: str | None, capture: Path | None, output: Path | None) -> None:
     r"""Write the capability statement of a lens as TOML, from its own answers; its maker edits it.
 
+    The lens is interviewed, sent to the ends of its apertures, and asked for its lens data; with --catalogue
+    provisional it is asked for its stabiliser, too. What is edited to false is not tested: NOT_APPLICABLE.
+
     \b
     Examples:
       m43 conform statement --lens sim:olympus-14-42 -o lens.toml
@@ -456,11 +459,11 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
         raise click.UsageError("say whose: --lens URL or --capture FILE, one of them")
     catalogue = combined(ctx.find_root().obj or ())
     if url is not None:
-        recording = _interviewed(url, catalogue)
+        recordings = _interviewed(url, catalogue)
     else:
         assert capture is not None
-        recording = recording_of(capture)
-    found = statement_of(Trace(recording, catalogue))
+        recordings = [recording_of(capture)]
+    found = statement_of(*(Trace(recording, catalogue) for recording in recordings))
     if not found:
         click.echo("m43: the lens told nothing of itself", err=True)
         ctx.exit(4)
@@ -468,10 +471,10 @@ def statement(ctx: click.Context, url: str | None, capture: Path | None, output:
         stream.write(statement_toml(found))
 
 
-def _interviewed(url: str, catalogue: Catalogue) -> Recording:
+def _interviewed(url: str, catalogue: Catalogue) -> list[Recording]:
     with closing(bench_of(url, catalogue)) as bench:
         try:
-            return bench.run(INTERVIEW.operations(Known()))
+            return interviewed(bench)
         except BenchLostError as error:
             click.echo(f"m43: {error}", err=True)
             raise click.exceptions.Exit(EXIT_LOST) from None

@@ -15,7 +15,7 @@ from m43tools.conformance.model import ClauseInfo
 
 __all__ = ["CLAUSES", "SPEC_VERSION", "Clause", "Level", "clause_info"]
 
-SPEC_VERSION = "1"
+SPEC_VERSION = "2"
 """Version of this table; it grows when a clause changes its meaning or its level."""
 
 
@@ -125,7 +125,7 @@ _ROWS = (
     _row("C3.3-1", "3.3.1", MUST, Evidence.CONFIRMED, "BELL", "A transaction of shape set ends with the sum of the command."),
     _row("C3.3-2", "3.3.2", MUST, Evidence.CONFIRMED, "BELL", "A transaction of shape complete ends with one status byte."),
     _row("C3.3-3", "3.3.2", OBSERVED, Evidence.OBSERVED, "BELL, BLOG", "The status byte is 00."),
-    _row("C3.3-4", "3.3", OBSERVED, Evidence.INFERRED, "BELL, BLOG", "A command of a known shape that the lens does not know keeps the shape that its first nibble tells."),
+    _row("C3.3-4", "3.3", OBSERVED, Evidence.INFERRED, "BELL, BLOG, PROJECT", "A command of a known shape that the lens does not know keeps the shape that its first nibble tells; no source shows a real lens meet one, so this project allows that it is left unanswered, too."),
     _row("C3.4-1", "3.4", MUST, Evidence.CONFIRMED, "BELL", "The length word of a block counts its data and its sum, and not itself."),
     _row("C3.4-2", "3.4", MUST, Evidence.INFERRED, "BELL", "The length is a 16-bit word, the low byte first: a block of less than 255 data bytes has a high byte of 00."),
     _row("C3.5-1", "3.5", MUST, Evidence.CONFIRMED, "BELL", "The sum of a block that the lens sends is that of its data alone, modulo 256."),
@@ -139,8 +139,9 @@ _ROWS = (
     _row("C3.7-6", "3.7", MUST, Evidence.INFERRED, "BELL", "The fall of SLEEP ends whatever was going on: switched on again, the lens gives its wake pulse and answers."),
     _row("C3.7-7", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens that was taken off in a transaction and put on again gives its wake pulse and answers."),
     _row("C3.7-8", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind an attention in which the body says nothing."),
-    _row("C3.7-9", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind a drive with a block of another size than known, and does not move."),
+    _row("C3.7-9", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens stays in step behind a drive with a block of another size than known, and does not move; it answers the block with its right sum, or not at all."),
     _row("C3.7-10", "4.8", MUST, Evidence.UNKNOWN, "PROJECT", "What a lens does about a wrong sum from the body.", "The body sends no sum: the lens sends them all, and the body judges. A block whose length word is wrong comes nearest (C3.7-5)."),
+    _row("C3.7-11", "3.7", SHOULD, Evidence.PROVISIONAL, "PROJECT", "A lens whose SLEEP was low for 1 ms in the middle of a transaction wakes, and carries out the next one."),
     _row("C4.2-1", "4.2", MUST, Evidence.CONFIRMED, "BELL", "A lens wakes each time that it is switched on."),
     _row("C4.3-1", "4.3", MUST, Evidence.CONFIRMED, "BELL@26929bd, BELL@da4f851", "The start-up of eight commands runs through in its order."),
     _row("C4.3-2", "4.3.2", MUST, Evidence.CONFIRMED, "BELL@046255c", "Both forms of the status command are answered."),
@@ -168,6 +169,11 @@ _ROWS = (
     _row("C5.2-8", "5.2.1", OBSERVED, Evidence.OBSERVED, "EXIFTOOL", "The identity is that of a lens that bodies have stored."),
     _row("C5.2-9", "5.2.1", OBSERVED, Evidence.OBSERVED, "BELL@44f0dea", "The two bytes behind the sub-model are 00 00."),
     _row("C5.2-10", "5.2.1", MUST, Evidence.PROVISIONAL, "PROJECT", "A lens is what its capability statement declares."),
+    _row("C5.2-11", "5.5.2", MUST, Evidence.PROVISIONAL, "PROJECT", "A lens that is sent beyond its narrowest aperture stops at the one that its statement declares, within 2 %."),
+    _row("C5.2-12", "5.2.1", MUST, Evidence.PROVISIONAL, "PROJECT", "A lens zooms where its statement declares so, and only there: by the zoom steps seen, or else by the lens on record."),
+    _row("C5.2-13", "5.8.2", MUST, Evidence.PROVISIONAL, "PROJECT", "A lens has a stabiliser where its statement declares one, and only there: by what it answers to the placeholder."),
+    _row("C5.2-14", "5.7.1", MUST, Evidence.PROVISIONAL, "PROJECT", "ReadLensData is as long as the statement of the lens declares."),
+    _row("C5.2-15", "5.2.1", MUST, Evidence.UNKNOWN, "PROJECT", "A lens has the motors that its statement declares."),
     _row("C5.3-1", "5.3.1", MUST, Evidence.CONFIRMED, "BELL@f7123ba, BELL@0b15280", "BodyCapability is taken with four bytes of zeros, and with 00 D1 00 02."),
     _row("C5.4-1", "5.4.1", MUST, Evidence.CONFIRMED, "BELL@f7123ba", "Status has 30 data bytes."),
     _row("C5.4-2", "5.4.1", MUST, Evidence.INFERRED, "BELL@046255c, EXIFTOOL", "The aperture is between f/0.7 and f/91."),

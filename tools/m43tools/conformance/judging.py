@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.model import CaseInfo, CaseResult, Measurement, measured
@@ -22,9 +22,11 @@ __all__ = [
     "Case",
     "Context",
     "Finding",
+    "Way",
     "case_result",
     "every",
     "nothing",
+    "one_way",
     "verdict_of",
     "within",
 ]
@@ -97,7 +99,7 @@ class Context:
         stimulus: the name of the stimulus that made the trace; empty for a capture.
     """
 
-    statement: Mapping[str, object]
+    statement: Mapping[str, Any]
     stimulus: str = ""
 
 
@@ -117,6 +119,8 @@ class Case:
         needs: which hands of the bench it needs, of `m43tools.conformance.bench.HANDS`.
         passive: whether a capture without a bench can tell.
         role: whom it judges, ``"lens"`` or ``"body"``.
+        compares: keys of the capability statement that it holds the lens to, as ``table.key``; it has no place without.
+        measures: whether it only measures: it has no limit, comes to INFO, and cannot turn red.
     """
 
     id: str
@@ -130,6 +134,8 @@ class Case:
     needs: frozenset[str] = frozenset()
     passive: bool = True
     role: str = "lens"
+    compares: tuple[str, ...] = ()
+    measures: bool = False
 
     @property
     def chapter(self) -> str:
@@ -148,6 +154,7 @@ class Case:
             self.role,
             self.risky,
             self.stimulus.name,
+            str(self.stimulus.start),
         )
 
 
@@ -177,6 +184,46 @@ def every(
     first = breaches[0] if breaches else held[0]
     observed = f"{len(breaches)} of {len(held)} {what}: {breaches[0].text}" if breaches else f"{len(held)} {what}"
     return Finding(expected, observed, len(held), breaches, (), (first.t_ns, first.end_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Way(Generic[S]):
+    """One of several behaviours that a clause allows.
+
+    Attributes:
+        name: what a thing does that goes this way, behind "it": ``"keeps its shape"``.
+        wrong: why a thing does not go this way, or None where it does.
+    """
+
+    name: str
+    wrong: Callable[[S], str | None]
+
+
+def one_way(things: Iterable[S], ways: Sequence[Way[S]], clause: str, expected: str, *, what: str) -> Finding:
+    """Judge that each of some things goes one of the ways that are allowed; how many went which is told.
+
+    Ways are tried in order, and need not exclude each other; two things may go different ways. A thing that goes none
+    is a breach, and each way says why not.
+
+    Args:
+        things: what to judge.
+        ways: what is allowed.
+        clause: the clause that a thing breaches that goes none of them.
+        expected: what should be, behind the ways.
+        what: what the things are, in the plural.
+    """
+    held = list(things)
+    went = [next((way.name for way in ways if way.wrong(thing) is None), "") for thing in held]
+
+    def wrong(thing: S) -> str | None:
+        told = [way.wrong(thing) for way in ways]
+        return None if None in told else "; ".join(dict.fromkeys(text for text in told if text is not None))
+
+    finding = every(held, wrong, clause, f"it {' or '.join(way.name for way in ways)}; {expected}", what=what)
+    if finding.breaches or not held:
+        return finding
+    counts = ", ".join(f"{went.count(way.name)} {way.name}" for way in ways if way.name in went)
+    return replace(finding, observed=f"{len(held)} {what}: {counts}")
 
 
 def within(

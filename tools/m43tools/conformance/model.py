@@ -191,6 +191,7 @@ class CaseInfo:
         role: whom it judges, ``"lens"`` or ``"body"``.
         risky: whether it runs only with ``--allow-risky``.
         stimulus: the name of what it does to the lens.
+        start: the state that the stimulus starts from, such as ``"init done"``; empty in reports of earlier versions.
     """
 
     id: str
@@ -202,6 +203,7 @@ class CaseInfo:
     role: str
     risky: bool
     stimulus: str
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -545,6 +545,8 @@ def _stb(index: int, *values: int) -> dict[str, Any]:
 
 
 _BITS = {"takes_whole_bytes": False}
+_PRIME = bytes.fromhex("02000510")
+"""Maker, model and sub-model of the Lumix G 20mm F1.7, which does not zoom (EXIFTOOL)."""
 
 # fmt: off
 _ROWS = (
@@ -597,7 +599,7 @@ _ROWS = (
     Mutant("drops_unknown", "An unknown command ends with its sum.", ("FRM-018", "FRM-020", "FRM-021"), pins={"drops_unknown": True}),
     Mutant("deaf_after_unknown", "The lens is deaf behind an unknown command.", ("FRM-019",), pins={"deaf_after_unknown": True}),
     Mutant("takes_odd_drives", "A drive with a block of another size moves the focus.", ("FRM-023",), glass={"bend_odd": lambda glass, block, now_ns: glass.focus.drive(300, now_ns)}),
-    Mutant("forgets_power", "The fall of SLEEP resets nothing.", ("FRM-025", "FRM-026", "FRM-027", "FRM-028", "FRM-029", "FRM-030", "FRM-032"), pins={"forgets_power": True}),
+    Mutant("forgets_power", "The fall of SLEEP resets nothing.", ("FRM-025", "FRM-026", "FRM-027", "FRM-028", "FRM-029", "FRM-030", "FRM-032", "FRM-033"), pins={"forgets_power": True}),
     Mutant("wakes_once", "The lens wakes once.", ("FRM-031", "FRM-032"), pins={"no_wake_from": 2}),
     # the session
     Mutant("no_body_capability", "BodyCapability is not answered.", ("SES-001", "SES-009"), pins=_ignores("60f0")),
@@ -622,6 +624,10 @@ _ROWS = (
     Mutant("nobodys_model", "The model is 98.", ("IDN-008",), glass=_answer("c1f9", _at(2, 0x98))),
     Mutant("odd_bytes", "The bytes behind the sub-model are 01 02.", ("IDN-009",), glass=_answer("c1f9", _at(4, 1, 2))),
     Mutant("other_firmware", "The firmware is another than declared.", ("IDN-010",), profile={"firmware": "1.007"}),
+    Mutant("narrow_range", "The iris stops two Av steps before the end that is declared.", ("IDN-011",), profile={"smallest_av": BASE.smallest_av - 512}),
+    Mutant("prime", "The identity is that of a lens that does not zoom.", ("IDN-012",), glass=_answer("c1f9", _at(0, *_PRIME))),
+    Mutant("no_stabiliser", "There is no stabiliser where one is declared.", ("IDN-013",), profile={"stabilisation": None}),
+    Mutant("long_lens_data", "ReadLensData has a byte more than declared.", ("IDN-014",), glass=_answer("c3f0", lambda glass, block: block + b"\0")),
     Mutant("long_capability", "LinkCapability has five bytes.", ("CAP-001",), glass=_answer("c0f6", lambda glass, block: block + b"\0")),
     Mutant("other_capability", "LinkCapability is another.", ("CAP-002",), profile={"link_capability": bytes.fromhex("0a10c40a")}),
     Mutant("changing_capability", "LinkCapability changes.", ("CAP-003",), glass=_answer("c0f6", _counted)),

@@ -7,7 +7,7 @@ import dataclasses
 import random
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m43proto.encodings import F_NUMBER
 from m43proto.messages import PUBLIC, Identify, Status
@@ -19,7 +19,8 @@ from m43tools.conformance.model import CaseResult, Provenance, Report, Sanity
 from m43tools.conformance.operations import Frame, Recording
 from m43tools.conformance.playing import BODY_REVIVAL, BODY_SANITY, SESSION
 from m43tools.conformance.runs import Runs, Tally
-from m43tools.conformance.stimuli import INTERVIEW, REVIVAL, SANITY, Known, Soak
+from m43tools.conformance.statement import declared, declared_absent
+from m43tools.conformance.stimuli import DESCRIPTION, INTERVIEW, REVIVAL, SANITY, Known, Soak
 from m43tools.conformance.trace import Trace
 from m43tools.conformance.verdicts import Verdict
 from m43tools.render.records import fields_of
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from m43tools.conformance.operations import Operation
     from m43tools.conformance.stimuli import Stimulus
 
-__all__ = ["Options", "judged", "run_live", "run_passive"]
+__all__ = ["Options", "interviewed", "judged", "run_live", "run_passive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Options:
     shuffle: bool = False
     seed: int = 0
     soak: Soak = field(default_factory=Soak)
-    statement: Mapping[str, object] = field(default_factory=dict)
+    statement: Mapping[str, Any] = field(default_factory=dict)
     catalogue: Catalogue = PUBLIC
     command_line: tuple[str, ...] = ()
     brief: bool = False
@@ -96,12 +97,21 @@ _MANNERS: dict[str, _Manners] = {
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What came of a stimulus."""
+    """What came of a stimulus.
+
+    Attributes:
+        trace: its traffic.
+        sanity: how the lens was behind it.
+        duration_ns: how long it took on the bus.
+        lasting: what came of it piece by piece; None where it was judged at once.
+        unreached: why the lens did not come to the state that the stimulus starts from; empty where it did.
+    """
 
     trace: Trace
     sanity: str
     duration_ns: int
     lasting: CaseResult | None = None
+    unreached: str = ""
 
 
 def run_live(
@@ -160,6 +170,20 @@ def run_live(
     )
 
 
+def interviewed(bench: Bench) -> list[Recording]:
+    """Return what a lens does in each stimulus that a capability statement is made of.
+
+    Raises:
+        BenchLostError: the bench is gone, or does no more what it should.
+    """
+    asked = [stimulus for stimulus in DESCRIPTION if stimulus.name != "stabilisation" or bench.knows_provisional]
+    recordings = []
+    for stimulus in asked:
+        bench.fresh()
+        recordings.append(bench.run(stimulus.operations(Known())))
+    return recordings
+
+
 def _ordered(cases: Sequence[Case], draws: random.Random | None, interview: Stimulus) -> list[Case]:
     """Return the cases in the order of a round: those of one stimulus together, the interview's first."""
     names = list(dict.fromkeys([interview.name, *(case.stimulus.name for case in cases)]))
@@ -203,10 +227,9 @@ class _Session:
 
     def result(self, case: Case) -> CaseResult:
         """Run a case, as often as asked."""
-        why_not = self._inapplicable(case)
-        if why_not:
-            finding = Finding(case.title, "", 0, inapplicable=why_not)
-            return case_result(info_of(case), finding, None, strict=self._options.strict)
+        barred = _barred(case, self._options, provisional=self._bench.knows_provisional) or self._out_of_reach(case)
+        if barred is not None:
+            return case_result(info_of(case), barred, None, strict=self._options.strict)
         runs = Runs()
         for turn in range(self._options.repeat):
             if turn:
@@ -214,13 +237,15 @@ class _Session:
             runs.add(self._once(case))
         return runs.result
 
-    def _inapplicable(self, case: Case) -> str:
+    def _out_of_reach(self, case: Case) -> Finding | None:
+        """Return the finding of a case that this bench cannot, or may not, carry out."""
         missing = sorted(case.needs - self._bench.hands)
         if missing:
-            return f"this bench, or this lens, has no {', '.join(missing)} to turn or take off"
-        if "provisional" in case.tags and not self._bench.knows_provisional:
-            return "the provisional catalogue is not enabled (m43 --catalogue provisional)"
-        return "risky: it runs with --allow-risky only" if case.risky and not self._options.allow_risky else ""
+            why = f"this bench, or this lens, has no {', '.join(missing)} to turn or take off"
+            return Finding(case.title, "", 0, inapplicable=why)
+        if case.risky and not self._options.allow_risky:
+            return Finding(case.title, "", 0, inapplicable="risky: it runs with --allow-risky only")
+        return None
 
     def _once(self, case: Case) -> CaseResult:
         if case.stimulus.lasts:
@@ -232,6 +257,9 @@ class _Session:
         if run.trace.gaps_ns:
             finding = nothing(case.title, _lossy(run.trace.gaps_ns))
             return case_result(info_of(case), finding, None, strict=self._options.strict)
+        if run.unreached:
+            result = case_result(info_of(case), nothing(case.title, run.unreached), None, strict=self._options.strict)
+            return dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
         result = run.lasting or judged(case, run.trace, self._context(case), self._options)
         result = dataclasses.replace(result, duration_ns=run.duration_ns, sanity=run.sanity)
         return self._blame(case, result)
@@ -273,6 +301,7 @@ class _Session:
         self._bench.fresh()
         known = self._known or Known(soak=self._options.soak)
         recording = self._bench.run(stimulus.operations(known))
+        unreached = stimulus.unreached(recording.steps)
         lasting = None
         if stimulus.lasts and case is not None:
             recording, lasting = self._last(case, recording, stimulus.more(known))
@@ -282,7 +311,7 @@ class _Session:
         if not after.gaps_ns and not _answers(trace, self.manners.word, recording.end_ns):
             revival = Trace(self._bench.run(self.manners.revival), self._options.catalogue)
             sanity = Sanity.REVIVED if _answers(revival, self.manners.word) else Sanity.LOST
-        return _Run(trace, sanity, recording.end_ns, lasting)
+        return _Run(trace, sanity, recording.end_ns, lasting, unreached)
 
     def _last(self, case: Case, recording: Recording, more: Iterator[list[Operation]]) -> tuple[Recording, CaseResult]:
         """Judge a stimulus piece by piece; return the last piece, and what came of all of them."""
@@ -392,10 +421,27 @@ def run_passive(
     )
 
 
+def _barred(case: Case, options: Options, *, provisional: bool) -> Finding | None:
+    """Return the finding of a case that what is declared, or the catalogue, leaves no place for."""
+    absent = declared_absent(options.statement, case.tags)
+    why = f"the statement declares {absent} = false" if absent else ""
+    wanted = declared(options.statement, case.compares) if case.compares else {}
+    if case.compares and not wanted:
+        why = f"no statement declares {' or '.join(case.compares)}"
+    elif "provisional" in case.tags and not provisional:
+        if wanted:
+            return nothing(case.title, f"{', '.join(wanted)} cannot be checked: {_NO_PROVISIONAL}")
+        why = why or _NO_PROVISIONAL
+    return Finding(case.title, "", 0, inapplicable=why) if why else None
+
+
+_NO_PROVISIONAL = "the provisional catalogue is not enabled (m43 --catalogue provisional)"
+
+
 def _passive_result(case: Case, trace: Trace, options: Options) -> CaseResult:
-    if "provisional" in case.tags and options.catalogue.named("SetStabilisation") is None:
-        finding = Finding(case.title, "", 0, inapplicable="the provisional catalogue is not enabled")
-        return case_result(info_of(case), finding, None, strict=options.strict)
+    barred = _barred(case, options, provisional=options.catalogue.named("SetStabilisation") is not None)
+    if barred is not None:
+        return case_result(info_of(case), barred, None, strict=options.strict)
     if not case.passive:
         finding = nothing(case.title, "only a bench can tell")
         return case_result(info_of(case), finding, None, strict=options.strict)

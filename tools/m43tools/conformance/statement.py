@@ -1,65 +1,177 @@
-"""The capability statement: what a lens says it is, as TOML that its maker edits, and a case that holds it to that."""
+"""The capability statement: what a lens says it is, as TOML that its maker edits, and cases that hold it to that."""
 
 from __future__ import annotations
 
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from m43proto.encodings import F_NUMBER
 from m43proto.errors import M43Error
-from m43proto.messages import Identify, LinkCapability, ReadLensData, Status
+from m43proto.lensdb import find_lens
+from m43proto.messages import Identify, LinkCapability, ReadLensData, StabilisationStatus, Status
 from m43tools.conformance.model import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from m43tools.conformance.trace import Trace
+    from m43proto.events import MessageSeen
+    from m43tools.conformance.trace import Ask, Trace
 
-__all__ = ["StatementError", "differences", "read_statement", "statement_of", "statement_toml"]
-
-_HEAD = f"""\
-# Capability statement of a lens, made from its own answers ({FORMAT}).
-# Edit it to say what the lens should be; m43 conform --statement FILE holds the lens to it.
-# A key that is left out is not compared.
-"""
+__all__ = [
+    "UNTOLD",
+    "StatementError",
+    "declared",
+    "declared_absent",
+    "differences",
+    "read_statement",
+    "statement_of",
+    "statement_toml",
+    "told_by",
+]
 
 _KEYS: dict[str, dict[str, type]] = {
     "identity": {"maker": int, "model": str, "submodel": str, "serial": str, "firmware": str},
     "link": {"capability": str, "lens_data_bytes": int},
-    "optics": {"widest_aperture_f": float, "zoom": bool},
-    "focus": {"rest": int, "far": int},
+    "optics": {
+        "widest_aperture_f": float,
+        "narrowest_aperture_f": float,
+        "aperture_drive": bool,
+        "zoom": bool,
+        "power_zoom": bool,
+    },
+    "focus": {"rest": int, "far": int, "drive": bool, "motor": str},
+    "stabilisation": {"present": bool},
 }
 """Every key that a statement may hold."""
+
+UNTOLD = {
+    "optics.power_zoom": "no message that is known tells whether a motor zooms",
+    "focus.motor": "no message that is known tells the kind of the focus motor",
+}
+"""Keys that can be declared for the reader of a report, but that nobody can hold a lens to; with the reason."""
+
+_GATES = {
+    "aperture": "optics.aperture_drive",
+    "focus": "focus.drive",
+    "zoom": "optics.zoom",
+    "stabilisation": "stabilisation.present",
+}
+"""Tags of cases that have no place with a lens that is declared to lack something; which key says so."""
+
+_HEAD = f"""\
+# Capability statement of a lens, made from its own answers ({FORMAT}).
+# Edit it to say what the lens should be; m43 conform --statement FILE holds the lens to it.
+# A key that is left out is not compared. What is declared false is not tested: its cases are NOT_APPLICABLE.
+# These can be declared, too, but not compared:
+{"".join(f"#   {key}: {why}" + chr(10) for key, why in UNTOLD.items())}"""
 
 
 class StatementError(M43Error):
     """A capability statement cannot be used; the text is one line that says what to do."""
 
 
-def statement_of(trace: Trace) -> dict[str, dict[str, Any]]:
+def statement_of(*traces: Trace) -> dict[str, dict[str, Any]]:
     """Return what a lens said of itself in some traffic; keys of which it said nothing are left out."""
-    found: dict[str, dict[str, Any]] = {}
-    for table, key, value in _facts(trace):
-        found.setdefault(table, {})[key] = value
-    return found
+    found: dict[str, Any] = {}
+    for trace in traces:
+        found = told_by(trace) | found
+    tables: dict[str, dict[str, Any]] = {}
+    for table, keys in _KEYS.items():
+        told = {key: found[f"{table}.{key}"] for key in keys if f"{table}.{key}" in found}
+        if told:
+            tables[table] = told
+    return tables
 
 
-def _facts(trace: Trace) -> Iterator[tuple[str, str, Any]]:
+def told_by(trace: Trace) -> dict[str, Any]:
+    """Return what a lens said of itself in one piece of traffic, by ``table.key``."""
+    return {name: value for facts in _FACTS for name, value in facts(trace)}
+
+
+def _identity_facts(trace: Trace) -> Iterator[tuple[str, Any]]:
     for event in trace.identities[:1]:
         assert isinstance(event.message, Identify)
-        yield from (("identity", key, getattr(event.message, key)) for key in _KEYS["identity"])
+        identity = event.message
+        yield from ((f"identity.{key}", getattr(identity, key)) for key in _KEYS["identity"])
+        lens = find_lens(identity.maker, identity.model, identity.submodel)
+        if lens is not None and lens.focal_min_mm > 0:
+            yield "optics.zoom", lens.focal_max_mm > lens.focal_min_mm
+
+
+def _link_facts(trace: Trace) -> Iterator[tuple[str, Any]]:
     for event in trace.named(LinkCapability)[:1]:
-        yield "link", "capability", event.transaction.data.hex()
+        yield "link.capability", event.transaction.data.hex()
     for event in trace.named(ReadLensData)[:1]:
-        yield "link", "lens_data_bytes", len(event.transaction.data)
-    statuses = [event.message for event in trace.statuses if isinstance(event.message, Status)]
-    if statuses:
-        yield "optics", "widest_aperture_f", round(min(one.aperture_f for one in statuses), 2)
-        if len({one.zoom_step for one in statuses}) > 1:
-            yield "optics", "zoom", True
-        yield "focus", "rest", statuses[0].focus_position
-        if len({one.focus_position for one in statuses}) > 1:
-            yield "focus", "far", max(one.focus_position for one in statuses)
+        yield "link.lens_data_bytes", len(event.transaction.data)
+
+
+def _status_facts(trace: Trace) -> Iterator[tuple[str, Any]]:
+    statuses = [_status(event) for event in trace.statuses]
+    if not statuses:
+        return
+    yield "optics.widest_aperture_f", round(min(one.aperture_f for one in statuses), 2)
+    if len({one.zoom_step for one in statuses}) > 1:
+        yield "optics.zoom", True
+    yield "focus.rest", statuses[0].focus_position
+    if len({one.focus_position for one in statuses}) > 1:
+        yield "focus.far", max(one.focus_position for one in statuses)
+
+
+_BEYOND_F = 45.0
+"""An aperture that no lens on record has: one that is told to go there stops at its narrowest."""
+
+_NEAR_WORDS, _NEAR_COUNTS = 64, 20
+"""How far a drive must lead, in aperture words and in counts of focus, to tell whether anything moves."""
+
+
+def _drive_facts(trace: Trace) -> Iterator[tuple[str, Any]]:
+    sets = [ask for ask in trace.drives if ask.drive.aperture_operation == "set" and ask.statuses]
+    for ask in sets:
+        if ask.drive.aperture_f > _BEYOND_F:
+            yield "optics.narrowest_aperture_f", round(_status(ask.statuses[-1]).aperture_f, 2)
+    moves = [ask for ask in trace.drives if ask.drive.focus_operation == "move" and ask.statuses]
+    led = [_led(trace, ask, _word, F_NUMBER.encode(ask.drive.aperture_f), _NEAR_WORDS) for ask in sets]
+    yield from _any("optics.aperture_drive", led)
+    led = [_led(trace, ask, _place, ask.drive.focus_target, _NEAR_COUNTS) for ask in moves]
+    yield from _any("focus.drive", led)
+
+
+def _any(name: str, led: list[bool | None]) -> Iterator[tuple[str, Any]]:
+    told = [one for one in led if one is not None]
+    if told:
+        yield name, any(told)
+
+
+def _led(trace: Trace, ask: Ask, of: Callable[[MessageSeen], int], target: int, near: int) -> bool | None:
+    """Return whether a drive moved something; None where it stood near its target already, or nobody saw it."""
+    before = [event for event in trace.statuses if event.end_ns <= ask.seen.t_ns]
+    if not before or abs(of(before[-1]) - target) <= near:
+        return None
+    return any(of(event) != of(before[-1]) for event in ask.statuses)
+
+
+def _word(event: MessageSeen) -> int:
+    return int(F_NUMBER.encode(_status(event).aperture_f))
+
+
+def _place(event: MessageSeen) -> int:
+    return _status(event).focus_position
+
+
+def _status(event: MessageSeen) -> Status:
+    assert isinstance(event.message, Status)
+    return event.message
+
+
+def _stabiliser_facts(trace: Trace) -> Iterator[tuple[str, Any]]:
+    """Tell of a stabiliser by the placeholder: a lens without one answers it with an empty block."""
+    told = [event for event in trace.whole if event.kind is StabilisationStatus]
+    if told:
+        yield "stabilisation.present", any(event.transaction.data for event in told)
+
+
+_FACTS = (_identity_facts, _link_facts, _status_facts, _drive_facts, _stabiliser_facts)
 
 
 def statement_toml(statement: Mapping[str, Mapping[str, Any]]) -> str:
@@ -109,20 +221,30 @@ def _demand(path: Path, table: str, key: str, value: object) -> None:
 
 
 _NEAR: dict[str, Callable[[Any, Any], bool]] = {
-    "widest_aperture_f": lambda one, other: abs(one - other) <= 0.02 * other,
-    "rest": lambda one, other: abs(one - other) <= 4,
-    "far": lambda one, other: abs(one - other) <= 4,
+    "optics.widest_aperture_f": lambda one, other: abs(one - other) <= 0.02 * other,
+    "optics.narrowest_aperture_f": lambda one, other: abs(one - other) <= 0.02 * other,
+    "focus.rest": lambda one, other: abs(one - other) <= 4,
+    "focus.far": lambda one, other: abs(one - other) <= 4,
 }
 """Keys whose values need not be the same to the last digit."""
 
 
-def differences(statement: Mapping[str, Any], trace: Trace) -> list[str]:
-    """Return where a lens is not what a statement declares, in words; only what both tell is compared."""
-    told = statement_of(trace)
+def declared(statement: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
+    """Return what a statement declares by ``table.key``; only some names, when there are any."""
+    flat = {f"{table}.{key}": value for table, entries in statement.items() for key, value in entries.items()}
+    return {name: value for name, value in flat.items() if not names or name in names}
+
+
+def declared_absent(statement: Mapping[str, Any], tags: Collection[str]) -> str:
+    """Return which key declares that the lens lacks what cases with such tags need; empty where none does."""
+    flat = declared(statement)
+    return next((_GATES[tag] for tag in tags if tag in _GATES and flat.get(_GATES[tag]) is False), "")
+
+
+def differences(wanted: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    """Return where a lens is not what is declared, both by ``table.key``, in words; only what both tell is compared."""
     return [
-        f"[{table}] {key}: declared {wanted!r}, found {found!r}"
-        for table, entries in statement.items()
-        for key, wanted in entries.items()
-        if (found := told.get(table, {}).get(key)) is not None
-        and not _NEAR.get(key, lambda one, other: bool(one == other))(found, wanted)
+        "[{}] {}: declared {!r}, found {!r}".format(*name.split("."), value, told[name])
+        for name, value in wanted.items()
+        if name in told and not _NEAR.get(name, lambda one, other: bool(one == other))(told[name], value)
     ]

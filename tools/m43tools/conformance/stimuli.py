@@ -7,6 +7,8 @@ lens told when it was asked (`Known`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from m43proto.encodings import F_NUMBER, f_number_of
@@ -48,12 +50,25 @@ from m43tools.conformance.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from m43proto.schema import Message
     from m43proto.session import Dialect
+    from m43tools.conformance.operations import Step
 
-__all__ = ["INTERVIEW", "REVIVAL", "SANITY", "STIMULI", "Known", "Soak", "Stimulus", "start_up"]
+__all__ = [
+    "DESCRIPTION",
+    "INTERVIEW",
+    "REACH",
+    "REVIVAL",
+    "SANITY",
+    "STIMULI",
+    "Known",
+    "Soak",
+    "State",
+    "Stimulus",
+    "start_up",
+]
 
 FAR = 0x7FFF
 """The target with which a body program scans to the far end (BELL@0b15280)."""
@@ -91,6 +106,28 @@ class Known:
         return f_number_of(self.widest_av + round(256 * steps))
 
 
+class State(StrEnum):
+    """What a lens has come to before the deeds of a stimulus begin."""
+
+    OFF = "off"
+    POWERED = "powered"
+    STARTED = "init done"
+    IDLE = "focus idle"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for the reader of the specification."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    State.OFF: "SLEEP is low; nothing is taken for granted. How the lens wakes and starts is what the stimulus shows.",
+    State.POWERED: "SLEEP is high, and the wake pulse was seen.",
+    State.STARTED: "The commands of the start-up came to their ends, so the lens answers polls and takes drives.",
+    State.IDLE: "The start-up is done, and three statuses in a row agreed: nothing moves.",
+}
+
+
 def _no_more(known: Known) -> Iterator[list[Operation]]:
     return iter(())
 
@@ -102,15 +139,30 @@ class Stimulus:
     Attributes:
         name: its stable name.
         doc: what it does.
-        operations: from what is known of the lens to the list.
+        deeds: from what is known of the lens to what is done to it, once it is in the state to start from.
+        start: that state; the operations of `REACH` bring the lens there first.
         more: what follows, piece by piece; each piece is judged and forgotten, so that an hour takes no more memory
             than a second.
     """
 
     name: str
     doc: str
-    operations: Callable[[Known], list[Operation]]
+    deeds: Callable[[Known], list[Operation]]
+    start: State = State.OFF
     more: Callable[[Known], Iterator[list[Operation]]] = _no_more
+
+    def operations(self, known: Known) -> list[Operation]:
+        """Return all that is done: what brings the lens to `start`, and the deeds."""
+        return [*REACH[self.start], *self.deeds(known)]
+
+    def unreached(self, steps: Sequence[Step]) -> str:
+        """Return why the lens did not come to `start`, by what a bench did of `operations`; empty where it did."""
+        first = next((step for step in steps[: len(REACH[self.start])] if not step.done), None)
+        if first is None:
+            return ""
+        what = type(first.operation).__name__
+        command = getattr(first.operation, "command", b"")
+        return f"the lens did not come to '{self.start}': {what} {command.hex(' ')}".rstrip() + " failed"
 
     @property
     def lasts(self) -> bool:
@@ -152,11 +204,15 @@ SANITY: list[Operation] = [Pace("watchful"), Transact(POLL, then_ns=60 * MS), Tr
 REVIVAL: list[Operation] = [PowerDown(), *start_up(), Transact(POLL)]
 """What is tried with a lens that is not in order any more."""
 
-BYE: list[Operation] = [PowerDown(50 * MS)]
-
-
-def _awake(*operations: Operation) -> list[Operation]:
-    return [*start_up(), *operations]
+REACH: Mapping[State, tuple[Operation, ...]] = MappingProxyType(
+    {
+        State.OFF: (),
+        State.POWERED: (PowerUp(),),
+        State.STARTED: tuple(start_up()),
+        State.IDLE: (*start_up(), Settle()),
+    }
+)
+"""What brings a lens that is off to a state."""
 
 
 def _tour(known: Known) -> list[Operation]:
@@ -183,17 +239,21 @@ def _tour(known: Known) -> list[Operation]:
 
 
 def _apertures(known: Known) -> list[Operation]:
-    found = start_up()
+    found: list[Operation] = []
     for steps in (1, 2, 3, 4, 3, 2, 1, 0, 2.25, 0.75, 2.25, 3.5, 2.25):
         found += [_set(known.aperture(steps)), Settle()]
     return found
 
 
 def _focus_sweep(known: Known) -> list[Operation]:
-    found = start_up()
+    found: list[Operation] = []
     for share in (0.2, 0.4, 0.6, 0.8, 0.95, 0.7, 0.5, 0.3, 0.1, 0.5, 0.9, 0.5, 0.1, 0.5):
         found += [_focus(known.focus(share)), Settle()]
     return found
+
+
+def _all(*operations: Operation) -> list[Operation]:
+    return list(operations)
 
 
 def _many(operation: Operation, count: int) -> list[Operation]:
@@ -220,13 +280,13 @@ def _polling(rate_hz: int) -> Stimulus:
         return max(known.soak.duration_ns * rate_hz // SECOND, 4)
 
     def operations(known: Known) -> list[Operation]:
-        return _awake(*_frames(rate_hz, min(count(known), piece)))
+        return _frames(rate_hz, min(count(known), piece))
 
     def more(known: Known) -> Iterator[list[Operation]]:
         for start in range(piece, count(known), piece):
             yield _frames(rate_hz, min(piece, count(known) - start))
 
-    return Stimulus(f"poll at {rate_hz} Hz", f"polls {rate_hz} times a second", operations, more)
+    return Stimulus(f"poll at {rate_hz} Hz", f"polls {rate_hz} times a second", operations, State.STARTED, more)
 
 
 def _patterns(known: Known) -> list[Operation]:
@@ -244,16 +304,18 @@ _BLOCK = (10).to_bytes(2, "little") + LEAVE.block
 _READ_NS = 1_200 * US
 """Well within the block of a status: the command takes 0.3 ms, the block 1.6 ms."""
 
-_ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
-    ("tour", "starts up as the E-P1 does, and does a little of everything", _tour),
+_ROWS: tuple[tuple[str, str, State, Callable[[Known], list[Operation]]], ...] = (
+    ("tour", "starts up as the E-P1 does, and does a little of everything", State.OFF, _tour),
     (
         "goodbye",
         "starts up as the E-PL1 does, polls, and switches off",
+        State.OFF,
         lambda known: [*start_up(), *_many(Transact(POLL), 3), PowerDown(), *start_up(hold=False), Transact(POLL)],
     ),
     (
         "rewake",
         "switches on and off five times",
+        State.OFF,
         lambda known: (
             [
                 operation
@@ -266,206 +328,250 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "both forms",
         "polls in both forms, in turn",
-        lambda known: _awake(Transact(POLL), *_many_of((Status.request(format=b"\x02"), POLL), 3)),
+        State.STARTED,
+        lambda known: _all(Transact(POLL), *_many_of((Status.request(format=b"\x02"), POLL), 3)),
     ),
-    ("patterns", "writes blocks whose sums differ in every bit", _patterns),
+    ("patterns", "writes blocks whose sums differ in every bit", State.OFF, _patterns),
     (
         "blind",
         "does not watch the acknowledges, as the public body program",
+        State.OFF,
         lambda known: [Pace("blind"), *start_up(), *_many(Transact(POLL), 5), _ask(LEAVE)],
     ),
     (
         "half clock",
         "clocks at 500 kHz",
+        State.OFF,
         lambda known: [Pace("500 kHz"), *start_up(), *_many(Transact(POLL), 5), _ask(LEAVE)],
     ),
     (
         "stretched",
         "keeps CLK low for 28 us in each bit",
-        lambda known: [*start_up(), Pace("stretched"), *_many(Transact(POLL), 2), _ask(LEAVE)],
+        State.STARTED,
+        lambda known: [Pace("stretched"), *_many(Transact(POLL), 2), _ask(LEAVE)],
     ),
     (
         "slow hand",
         "takes milliseconds for each step of the handshake",
-        lambda known: [*start_up(), Pace("slow hand"), Transact(POLL), _ask(LEAVE)],
+        State.STARTED,
+        lambda known: [Pace("slow hand"), Transact(POLL), _ask(LEAVE)],
     ),
     (
         "block at once",
         "begins a block 1 us behind the sum of the command",
-        lambda known: [*start_up(), Pace("at once"), *_many(_ask(LEAVE), 3)],
+        State.STARTED,
+        lambda known: [Pace("at once"), *_many(_ask(LEAVE), 3)],
     ),
     (
         "block late",
         "begins a block 5 ms behind the sum of the command",
-        lambda known: [*start_up(), Pace("late block"), *_many(_ask(LEAVE), 3)],
+        State.STARTED,
+        lambda known: [Pace("late block"), *_many(_ask(LEAVE), 3)],
     ),
     (
         "exposure",
         "holds CLK low for 5 ms between polls, as around an exposure",
-        lambda known: _awake(Transact(POLL), ClockHold(5 * MS), Transact(POLL), ClockHold(50 * MS), Transact(POLL)),
+        State.STARTED,
+        lambda known: _all(Transact(POLL), ClockHold(5 * MS), Transact(POLL), ClockHold(50 * MS), Transact(POLL)),
     ),
     (
         "stray clocks",
         "pulses CLK while BODY_ACK is low",
-        lambda known: _awake(Transact(POLL), StrayClocks(1), Transact(POLL), StrayClocks(11), Transact(POLL)),
+        State.STARTED,
+        lambda known: _all(Transact(POLL), StrayClocks(1), Transact(POLL), StrayClocks(11), Transact(POLL)),
     ),
     (
         "attention",
         "asks for attention and says nothing",
-        lambda known: _awake(*(operation for _ in range(3) for operation in (Attention(), Transact(POLL)))),
+        State.STARTED,
+        lambda known: _all(*(operation for _ in range(3) for operation in (Attention(), Transact(POLL)))),
     ),
     *(
         (
             f"short command {count}",
             f"hands over behind {count} bytes of a command",
-            lambda known, count=count: _awake(Speak((POLL[:count],), 0), Transact(POLL), Transact(POLL)),
+            State.STARTED,
+            lambda known, count=count: _all(Speak((POLL[:count],), 0), Transact(POLL), Transact(POLL)),
         )
         for count in (1, 2, 3)
     ),
     (
         "long command",
         "clocks five bytes of a command",
-        lambda known: _awake(Speak((_RING + b"\x00",), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Speak((_RING + b"\x00",), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
     ),
     (
         "seven clocks",
         "drops BODY_ACK behind seven clocks of a byte",
-        lambda known: _awake(Broken(b"", 7), *_many(Transact(POLL), 2), Broken(POLL[:2], 7), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Broken(b"", 7), *_many(Transact(POLL), 2), Broken(POLL[:2], 7), *_many(Transact(POLL), 2)),
     ),
     (
         "one clock",
         "drops BODY_ACK behind one clock of the last byte",
-        lambda known: _awake(Broken(POLL[:3], 1), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Broken(POLL[:3], 1), *_many(Transact(POLL), 2)),
     ),
     (
         "unknown shape",
         "says a command whose first nibble nobody knows",
-        lambda known: _awake(*(one for nibble in (0x10, 0x30, 0xF0) for one in _unknown_shape(nibble))),
+        State.STARTED,
+        lambda known: _all(*(one for nibble in (0x10, 0x30, 0xF0) for one in _unknown_shape(nibble))),
     ),
     (
         "unknown read",
         "reads what no source knows",
-        lambda known: _awake(Transact(bytes.fromhex("c1ee0000")), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Transact(bytes.fromhex("c1ee0000")), *_many(Transact(POLL), 2)),
     ),
     (
         "unknown set",
         "sets what no source knows",
-        lambda known: _awake(Transact(bytes.fromhex("a0ee0000")), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Transact(bytes.fromhex("a0ee0000")), *_many(Transact(POLL), 2)),
     ),
     (
         "unknown completion",
         "completes what no source knows",
-        lambda known: _awake(Transact(bytes.fromhex("b0ee0000")), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Transact(bytes.fromhex("b0ee0000")), *_many(Transact(POLL), 2)),
     ),
     (
         "unknown write",
         "writes what no source knows",
-        lambda known: _awake(Transact(bytes.fromhex("60ee0000"), bytes(4)), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Transact(bytes.fromhex("60ee0000"), bytes(4)), *_many(Transact(POLL), 2)),
     ),
     (
         "block too short",
         "hands over before a block is as long as its length word says",
-        lambda known: _awake(Speak((_WRITE, _BLOCK[:-3]), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Speak((_WRITE, _BLOCK[:-3]), 1), Pause(100 * MS), *_many(Transact(POLL), 2)),
     ),
     (
         "other sized drive",
         "writes a drive with a block of another size",
-        lambda known: _awake(Transact(_WRITE, bytes(4)), Transact(_WRITE, bytes(40)), *_many(Transact(POLL), 2)),
+        State.STARTED,
+        lambda known: _all(Transact(_WRITE, bytes(4)), Transact(_WRITE, bytes(40)), *_many(Transact(POLL), 2)),
     ),
     (
         "deaf",
         "never takes the sum of a command, then switches off and on",
-        lambda known: _awake(Speak((POLL,), 0), Pause(60 * MS), *REVIVAL),
+        State.STARTED,
+        lambda known: _all(Speak((POLL,), 0), Pause(60 * MS), *REVIVAL),
     ),
     (
         "cut in command",
         "drops SLEEP in the middle of a command",
-        lambda known: _awake(Cut(POLL, 45 * US), *REVIVAL),
+        State.STARTED,
+        lambda known: _all(Cut(POLL, 45 * US), *REVIVAL),
     ),
     (
         "cut in block",
         "drops SLEEP in the middle of a block that the lens sends",
-        lambda known: _awake(Cut(POLL, _READ_NS), *REVIVAL),
+        State.STARTED,
+        lambda known: _all(Cut(POLL, _READ_NS), *REVIVAL),
     ),
     (
         "cut in write",
         "drops SLEEP in the middle of a block that the body writes",
-        lambda known: _awake(Cut(LEAVE.command, 500 * US, LEAVE.block), *REVIVAL),
+        State.STARTED,
+        lambda known: _all(Cut(LEAVE.command, 500 * US, LEAVE.block), *REVIVAL),
     ),
     (
         "cut while busy",
         "drops SLEEP while the lens is busy",
-        lambda known: [PowerUp(), Cut(Initialise.request(), 700 * US), *REVIVAL],
+        State.POWERED,
+        lambda known: [Cut(Initialise.request(), 700 * US), *REVIVAL],
     ),
     (
         "cut in drive",
         "drops SLEEP while the focus moves",
-        lambda known: _awake(_focus(known.focus(0.9)), Cut(POLL, _READ_NS), *REVIVAL),
+        State.STARTED,
+        lambda known: _all(_focus(known.focus(0.9)), Cut(POLL, _READ_NS), *REVIVAL),
+    ),
+    (
+        "power glitch",
+        "drops SLEEP for 1 ms in the middle of a block that the lens sends, and starts it anew",
+        State.STARTED,
+        lambda known: _all(Cut(POLL, _READ_NS, off_ns=MS), *start_up(), Transact(POLL)),
     ),
     (
         "removed",
         "takes the lens off in the middle of a block, and puts it on again",
-        lambda known: _awake(Remove(POLL, _READ_NS), *start_up(), Transact(POLL)),
+        State.STARTED,
+        lambda known: _all(Remove(POLL, _READ_NS), *start_up(), Transact(POLL)),
     ),
     (
         "pauses",
         "leaves a lens alone for seconds, and then has no pause at all",
-        lambda known: _awake(
+        State.STARTED,
+        lambda known: _all(
             Transact(POLL), Pause(2 * SECOND), Transact(POLL), *_many(Transact(POLL, then_ns=10 * US), 10)
         ),
     ),
     (
         "first F0",
         "begins with B0 F0, as another source shows",
-        lambda known: [PowerUp(), Transact(InitialiseF0.request()), *start_up()[1:], Transact(POLL)],
+        State.POWERED,
+        lambda known: [Transact(InitialiseF0.request()), *start_up()[1:], Transact(POLL)],
     ),
     (
         "lens data",
         "reads the long block of lens data, twice",
-        lambda known: _awake(Transact(ReadLensData.request()), Transact(ReadLensData.request()), Transact(POLL)),
+        State.STARTED,
+        lambda known: _all(Transact(ReadLensData.request()), Transact(ReadLensData.request()), Transact(POLL)),
     ),
     (
         "C2 F3",
         "reads what C2 F3 gives",
-        lambda known: _awake(Transact(ReadC2F3.request()), Transact(POLL)),
+        State.STARTED,
+        lambda known: _all(Transact(ReadC2F3.request()), Transact(POLL)),
     ),
-    ("apertures", "sets apertures over the range, up and down", _apertures),
+    ("apertures", "sets apertures over the range, up and down", State.STARTED, _apertures),
     (
         "aperture ends",
         "sets apertures beyond both ends of the range",
-        lambda known: _awake(_set(f_number_of(0)), Settle(), _set(64.0), Settle(), _set(known.aperture(1)), Settle()),
+        State.STARTED,
+        lambda known: _all(_set(f_number_of(0)), Settle(), _set(64.0), Settle(), _set(known.aperture(1)), Settle()),
     ),
-    ("focus sweep", "moves the focus over its range, up and down", _focus_sweep),
+    ("focus sweep", "moves the focus over its range, up and down", State.IDLE, _focus_sweep),
     (
         "far end",
         "scans to the far end stop, three times",
-        lambda known: _awake(
+        State.IDLE,
+        lambda known: _all(
             *(one for _ in range(3) for one in (_focus(FAR, "scan"), Settle(), _focus(known.focus(0.5)), Settle()))
         ),
     ),
     (
         "near end",
         "drives the focus beyond its near end stop",
-        lambda known: _awake(
+        State.IDLE,
+        lambda known: _all(
             *(one for _ in range(2) for one in (_focus(-0x7FFF), Settle(), _focus(known.focus(0.5)), Settle()))
         ),
     ),
     (
         "same target",
         "drives to where the focus stands already",
-        lambda known: _awake(_focus(known.focus(0.5)), Settle(), _focus(known.focus(0.5)), Settle()),
+        State.IDLE,
+        lambda known: _all(_focus(known.focus(0.5)), Settle(), _focus(known.focus(0.5)), Settle()),
     ),
     (
         "new target",
         "gives another target while the focus moves",
-        lambda known: _awake(
+        State.IDLE,
+        lambda known: _all(
             _focus(known.focus(0.9)), Pause(40 * MS), Transact(POLL), _focus(known.focus(0.2)), Settle()
         ),
     ),
     (
         "leave alone",
         "sends drives that leave focus, aperture or both alone",
-        lambda known: _awake(
+        State.STARTED,
+        lambda known: _all(
             _set(known.aperture(2)),
             Settle(),
             _focus(known.focus(0.4)),
@@ -481,7 +587,8 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "both at once",
         "drives focus and aperture in one command",
-        lambda known: _awake(
+        State.IDLE,
+        lambda known: _all(
             _ask(
                 Drive(
                     focus_operation="move",
@@ -496,7 +603,8 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "focus ring",
         "turns the focus ring, forward and then reversed",
-        lambda known: _awake(
+        State.IDLE,
+        lambda known: _all(
             _focus(known.focus(0.5)),
             Settle(),
             Turn("focus", 40),
@@ -511,7 +619,8 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "zoom ring",
         "turns the zoom ring to and fro while it polls",
-        lambda known: _awake(
+        State.STARTED,
+        lambda known: _all(
             _set(known.aperture(2)),
             Settle(),
             *(one for step in (5, 12, 20, 31, 18, 6, 0) for one in (Turn("zoom", step), Transact(POLL), Settle())),
@@ -520,7 +629,8 @@ _ROWS: tuple[tuple[str, str, Callable[[Known], list[Operation]]], ...] = (
     (
         "stabilisation",
         "sets the stabiliser by the placeholders, and reads what it does",
-        lambda known: _awake(
+        State.STARTED,
+        lambda known: _all(
             Transact(StabilisationStatus.request()),
             _ask(SetStabilisation(mode="all-axes", corrector="lens", focal_length_mm=20.0)),
             Pause(SECOND),
@@ -537,10 +647,13 @@ def _unknown_shape(nibble: int) -> list[Operation]:
     return [Speak((bytes([nibble, 0x80, 0, 0]),), 1), Transact(POLL), Transact(POLL)]
 
 
-STIMULI: dict[str, Stimulus] = {name: Stimulus(name, doc, operations) for name, doc, operations in _ROWS} | {
+STIMULI: dict[str, Stimulus] = {name: Stimulus(name, doc, deeds, start) for name, doc, start, deeds in _ROWS} | {
     stimulus.name: stimulus for stimulus in map(_polling, (30, 60, 120))
 }
 """Every stimulus by its name."""
+
+DESCRIPTION = tuple(STIMULI[name] for name in ("tour", "aperture ends", "lens data", "stabilisation"))
+"""The stimuli in which a lens tells what its capability statement says; the last one is made of placeholders."""
 
 INTERVIEW = STIMULI["tour"]
 """The stimulus that comes first: what a lens tells in it, the others build on."""

@@ -11,6 +11,7 @@ from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.mutants import MUTANTS
 from m43tools.conformance.playing import LENSES
 from m43tools.conformance.selftest import FAULT_CASES
+from m43tools.conformance.stimuli import State
 from m43tools.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -38,10 +39,24 @@ def _clauses(role: str, cited: Callable[[str], str]) -> Rows:
     ]
 
 
-def _cases(role: str, cited: Callable[[str], str]) -> Rows:
-    return ("case", f"what the {role} does", "clauses", "stimulus", "tags"), [
+def _cases(cited: Callable[[str], str]) -> Rows:
+    return ("case", "what the lens does", "clauses", "stimulus", "from", "tags"), [
+        (
+            case.id,
+            case.title,
+            ", ".join(case.clauses),
+            case.stimulus.name,
+            case.stimulus.start,
+            ", ".join(case.tags) or "-",
+        )
+        for case in ROLES["lens"].values()
+    ]
+
+
+def _body_cases(cited: Callable[[str], str]) -> Rows:
+    return ("case", "what the body does", "clauses", "stimulus", "tags"), [
         (case.id, case.title, ", ".join(case.clauses), case.stimulus.name, ", ".join(case.tags) or "-")
-        for case in ROLES[role].values()
+        for case in ROLES["body"].values()
     ]
 
 
@@ -66,14 +81,15 @@ def _played(cited: Callable[[str], str]) -> Rows:
 CONFORMANCE_TABLES: dict[str, Callable[[Callable[[str], str]], Rows]] = {
     "levels": lambda cited: (("level", "meaning"), [(level, level.meaning) for level in Level]),
     "verdicts": lambda cited: (("verdict", "meaning"), [(verdict, verdict.meaning) for verdict in Verdict]),
+    "starting states": lambda cited: (("state", "meaning"), [(state, state.meaning) for state in State]),
     "clauses": partial(_clauses, "lens"),
     "body clauses": partial(_clauses, "body"),
     "uncased clauses": lambda cited: (
         ("clause", "why"),
         [(clause.id, clause.uncased) for clause in CLAUSES.values() if clause.uncased],
     ),
-    "cases": partial(_cases, "lens"),
-    "body cases": partial(_cases, "body"),
+    "cases": _cases,
+    "body cases": _body_cases,
     "mutants": _mutants,
     "played lenses": _played,
     "body mutants": _body_mutants,

@@ -127,6 +127,7 @@ def _asleep(trace: Trace, context: Context) -> Finding:
 
 TOUR = STIMULI["tour"]
 _T = ("timing",)
+_M = ("measured",)
 _N = ("negative", "recovery")
 
 # fmt: off
@@ -165,5 +166,7 @@ CASES = (
     Case("LNK-031", "The lens goes on without a clock hold.", ("C2.7-2",), STIMULI["goodbye"], _no_hold, ("clock",)),
     Case("LNK-032", "The lens goes on behind a pause of the clock.", ("C2.8-1",), STIMULI["exposure"], _behind_pin(PinEvent.CLOCK_HOLD, "C2.8-1", "the next transaction comes to its end"), ("clock", *_N)),
     Case("LNK-033", "Clocks between transactions do no harm.", ("C2.7-3",), STIMULI["stray clocks"], _behind_pin(PinEvent.STRAY_CLOCK, "C2.7-3", "the next transaction comes to its end"), ("clock", *_N)),
+    Case("MEA-001", "How long the lens takes to acknowledge a byte.", ("C2.3-6",), TOUR, _delay("acknowledge", "C2.3-6", "last clock of a byte to LENS_ACK falls"), _M, measures=True),
+    Case("MEA-002", "How long the lens takes to have a byte ready.", ("C2.3-10",), TOUR, _delay("ready", "C2.3-10", "BODY_ACK falls to a byte is ready"), _M, measures=True),
 )
 # fmt: on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from m43proto.events import Cause, PinEvent, Violation
 from m43proto.messages import Drive
 from m43proto.pins import Line
 from m43proto.shapes import Shape
-from m43tools.conformance.judging import Case, Finding, every, nothing
+from m43tools.conformance.judging import Case, Finding, Way, every, nothing, one_way
 from m43tools.conformance.operations import Attention, Cut, PowerDown, Remove, Speak
 from m43tools.conformance.recovery import announces_too_little, announces_too_much, ended, followed, recovered, woken
 from m43tools.conformance.stimuli import STIMULI
@@ -141,19 +142,30 @@ def _status_bytes(trace: Trace, context: Context) -> Finding:
 
 
 def _unknown(command: str) -> Callable[[Trace, Context], Finding]:
-    """Judge that a command that no source knows keeps its shape, and that the lens goes on."""
+    """Judge that a command that no source knows keeps its shape, or is left unanswered, and that the lens goes on."""
+    ways: tuple[Way[MessageSeen], ...] = (
+        Way("keeps its shape", lambda one: None if _kept_shape(one) else "it broke off behind its sum"),
+        Way("is not answered", lambda one: None if one.transaction.command_sum is None else "it was answered"),
+    )
 
     def judge(trace: Trace, context: Context) -> Finding:
-        expected = "the shape of its first nibble, and the next transaction comes to its end"
         asked = [
             one for one in trace.messages if one.kind is None and one.transaction.command.hex().startswith(command)
         ]
-        broken = [one for one in asked if not (one.transaction.complete or announces_too_much(one.transaction))]
-        if broken:
-            return every(broken, lambda one: "it broke off", "C3.3-4", expected, what="unknown commands")
-        return recovered(trace, asked, "C3.3-4", expected)
+        expected = "the next transaction comes to its end"
+        went = one_way(asked, ways, "C3.3-4", expected, what="unknown commands")
+        return went if went.breaches or not asked else _and_on(went, recovered(trace, asked, "C3.3-4", went.expected))
 
     return judge
+
+
+def _kept_shape(one: MessageSeen) -> bool:
+    return one.transaction.complete or announces_too_much(one.transaction)
+
+
+def _and_on(went: Finding, after: Finding) -> Finding:
+    """Return the judgement of what follows, with which way each thing went before."""
+    return dataclasses.replace(after, observed=f"{went.observed}; behind it {after.observed}")
 
 
 def _behind(causes: set[Cause], clause: str) -> Callable[[Trace, Context], Finding]:
@@ -168,14 +180,21 @@ def _behind_step(kind: type[Operation], clause: str) -> Callable[[Trace, Context
     return lambda trace, context: recovered(trace, trace.did(kind), clause, expected)
 
 
+_ODD_DRIVE: tuple[Way[MessageSeen], ...] = (
+    Way("is taken", lambda one: None if one.transaction.data_sum_ok else "no right sum came back"),
+    Way("is not taken", lambda one: None if one.transaction.data_sum is None else "a wrong sum came back"),
+)
+
+
 def _odd_drives(trace: Trace, context: Context) -> Finding:
-    """Judge drives with a block of another size than known: taken, without effect."""
-    expected = "it is taken, nothing moves, and the next transaction comes to its end"
+    """Judge drives with a block of another size than known: taken or not, without effect."""
+    expected = "nothing moves, and the next transaction comes to its end"
     odd = [one for one in trace.messages if one.kind is Drive and one.message is None]
     places = {status.values["focus_position"] for status in trace.statuses}
     if odd and len(places) > 1:
         return every(odd, lambda one: f"the focus moved: {sorted(map(str, places))}", "C3.7-9", expected)
-    return recovered(trace, odd, "C3.7-9", expected)
+    went = one_way(odd, _ODD_DRIVE, "C3.7-9", expected, what="drives of another size")
+    return went if went.breaches or not odd else _and_on(went, recovered(trace, odd, "C3.7-9", went.expected))
 
 
 def _woken_behind(kind: type[Operation], clause: str) -> Callable[[Trace, Context], Finding]:
@@ -244,6 +263,7 @@ CASES = (
     Case("FRM-030", "Switched off while the focus moves, the lens wakes again.", ("C3.7-6",), STIMULI["cut in drive"], _woken_behind(Cut, "C3.7-6"), _P),
     Case("FRM-031", "Taken off within a block and put on again, the lens wakes.", ("C3.7-7",), STIMULI["removed"], _woken_behind(Remove, "C3.7-7"), _P, needs=frozenset({"remove"}), passive=False),
     Case("FRM-032", "The lens wakes each time that it is switched on.", ("C4.2-1",), STIMULI["rewake"], lambda trace, context: _each_wake(trace), ("power",)),
+    Case("FRM-033", "A dip of SLEEP of 1 ms within a block: the lens wakes again.", ("C3.7-11",), STIMULI["power glitch"], _woken_behind(Cut, "C3.7-11"), _P, risky=True, doc="No body is known to switch a lens off and on so fast, and a motor may be on its way: --allow-risky only."),
 )
 # fmt: on
 

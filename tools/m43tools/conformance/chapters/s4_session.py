@@ -76,6 +76,17 @@ def _both_forms(trace: Trace, context: Context) -> Finding:
     return finding
 
 
+def _works(trace: Trace, kind: type[Message]) -> list[Span]:
+    """Return how long the lens worked on each completion of a kind."""
+    asked = [event for event in trace.messages if event.kind is kind]
+    return [Span(event.transaction.busy_ns, event.t_ns) for event in asked if event.transaction.busy_ns is not None]
+
+
+def _measured_work(kind: type[Message], clause: str) -> Callable[[Trace, Context], Finding]:
+    """Measure how long a lens works on a completion; there is no limit."""
+    return lambda trace, context: within(_works(trace, kind), f"work of {kind.spec.name}", clause)
+
+
 def _busy(kind: type[Message], clause: str, limit_ns: int) -> Callable[[Trace, Context], Finding]:
     """Judge how long a lens works on a completion; one that never ends breaks off."""
 
@@ -86,10 +97,7 @@ def _busy(kind: type[Message], clause: str, limit_ns: int) -> Callable[[Trace, C
             breach = Breach(clause, broken[0].t_ns, broken[0].end_ns, f"{broken[0].name} did not end")
             moment = (broken[0].t_ns, broken[0].end_ns)
             return Finding(f"at most {limit_ns / 1e6:g} ms", breach.text, len(asked), (breach,), (), moment)
-        spans = [
-            Span(event.transaction.busy_ns, event.t_ns) for event in asked if event.transaction.busy_ns is not None
-        ]
-        return within(spans, f"work of {kind.spec.name}", clause, high_ns=limit_ns)
+        return within(_works(trace, kind), f"work of {kind.spec.name}", clause, high_ns=limit_ns)
 
     return judge
 
@@ -127,9 +135,14 @@ def _last_heard_ns(trace: Trace) -> int:
     return max((event.t_ns for event in trace.whole), default=0)
 
 
-def _poll_time(trace: Trace, context: Context) -> Finding:
-    spans = [Span(event.end_ns - event.t_ns, event.t_ns) for event in trace.statuses]
-    return within(spans, "length of a poll", "C4.4-4", high_ns=4_160 * US)
+def _poll_time(high_ns: int | None) -> Callable[[Trace, Context], Finding]:
+    """Judge how long polls take; without a limit only measure it."""
+
+    def judge(trace: Trace, context: Context) -> Finding:
+        spans = [Span(event.end_ns - event.t_ns, event.t_ns) for event in trace.statuses]
+        return within(spans, "length of a poll", "C4.4-4", high_ns=high_ns)
+
+    return judge
 
 
 def _without_frames(trace: Trace, context: Context) -> Finding:
@@ -190,6 +203,7 @@ def _capability_taken(trace: Trace, context: Context) -> Finding:
 
 
 TOUR = STIMULI["tour"]
+_M = ("measured",)
 
 # fmt: off
 CASES = (
@@ -205,8 +219,11 @@ CASES = (
     Case("SES-010", "Polling at 30 Hz holds.", ("C4.4-1",), STIMULI["poll at 30 Hz"], _polls(30, "C4.4-1"), ("soak",)),
     Case("SES-011", "Polling at 60 Hz holds.", ("C4.4-2",), STIMULI["poll at 60 Hz"], _polls(60, "C4.4-2"), ("soak",)),
     Case("SES-012", "Polling at 120 Hz holds.", ("C4.4-3",), STIMULI["poll at 120 Hz"], _polls(120, "C4.4-3"), ("soak",)),
-    Case("SES-013", "A poll is short.", ("C4.4-4",), TOUR, _poll_time, ("timing",)),
+    Case("SES-013", "A poll is short.", ("C4.4-4",), TOUR, _poll_time(4_160 * US), ("timing",)),
     Case("SES-014", "Polls need no frames.", ("C4.4-5",), TOUR, _without_frames),
     Case("SES-015", "Silence and haste do no harm.", ("C4.4-6",), STIMULI["pauses"], _far_between, ("negative",)),
+    Case("MEA-003", "How long a poll takes.", ("C4.4-4",), STIMULI["poll at 60 Hz"], _poll_time(None), _M, measures=True),
+    Case("MEA-004", "How long Initialise takes.", ("C4.3-3",), STIMULI["rewake"], _measured_work(Initialise, "C4.3-3"), _M, measures=True),
+    Case("MEA-005", "How long EnableDrive takes.", ("C4.3-5",), TOUR, _measured_work(EnableDrive, "C4.3-5"), _M, measures=True),
 )
 # fmt: on

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from m43proto.lensdb import find_lens, lenses
 from m43proto.messages import Identify, LinkCapability, ReadC2F3, ReadLensData
-from m43tools.conformance.judging import Case, Finding, every, nothing
+from m43tools.conformance.judging import Breach, Case, Finding, every, nothing
 from m43tools.conformance.recovery import ended
-from m43tools.conformance.statement import differences
+from m43tools.conformance.statement import UNTOLD, declared, differences, told_by
 from m43tools.conformance.stimuli import STIMULI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from m43proto.events import MessageSeen
     from m43proto.schema import Message
@@ -91,16 +91,55 @@ def _firmware(identity: Identify) -> bool:
     return _bcd(digits) and int(digits) > 0
 
 
+_ELSEWHERE = {
+    "optics.narrowest_aperture_f",
+    "optics.zoom",
+    "stabilisation.present",
+    "link.lens_data_bytes",
+    *UNTOLD,
+}
+"""Keys of a statement that have a case of their own."""
+
+
 def _declared(trace: Trace, context: Context) -> Finding:
+    """Compare what the tour tells."""
     expected = "what the capability statement declares"
     if not context.statement:
         return Finding(expected, "", 0, inapplicable="no capability statement was given (--statement FILE)")
-    told = trace.identities[:1]
+    wanted = {name: value for name, value in declared(context.statement).items() if name not in _ELSEWHERE}
+    return _compared(trace, wanted, "C5.2-10", expected)
 
-    def wrong(event: MessageSeen) -> str | None:
-        return "; ".join(differences(context.statement, trace)) or None
 
-    return every(told, wrong, "C5.2-10", expected, what="statements")
+def _keeps(name: str, clause: str) -> Callable[[Trace, Context], Finding]:
+    """Compare one key of the statement with what a stimulus of its own tells."""
+
+    def judge(trace: Trace, context: Context) -> Finding:
+        return _compared(trace, declared(context.statement, (name,)), clause, f"{name} as declared")
+
+    return judge
+
+
+def _compared(trace: Trace, wanted: Mapping[str, Any], clause: str, expected: str) -> Finding:
+    """Hold what a lens told to what is declared; what it did not tell makes nobody a pass."""
+    if not wanted:
+        return Finding(expected, "", 0, inapplicable="the statement declares none of this")
+    told = told_by(trace)
+    texts = differences(wanted, told)
+    untold = [name for name in wanted if name not in told]
+    if untold and not texts:
+        return nothing(expected, f"not told here: {', '.join(untold)}")
+    shown = (trace.identities or trace.whole)[0]
+    moment = (shown.t_ns, shown.end_ns)
+    breaches = tuple(Breach(clause, *moment, text) for text in texts)
+    observed = "; ".join(texts) or ", ".join(f"{name} {told[name]!r}" for name in wanted)
+    return Finding(expected, observed, len(wanted), breaches, (), moment)
+
+
+def _untold(trace: Trace, context: Context) -> Finding:
+    """Say plainly what is declared and cannot be checked."""
+    wanted = declared(context.statement, tuple(UNTOLD))
+    reasons = [f"{name} {value!r} cannot be checked: {UNTOLD[name]}" for name, value in wanted.items()]
+    return Finding("nothing that a lens can be held to", "; ".join(reasons), len(reasons), measures_only=True)
 
 
 def _answered(kind: type[Message], clause: str) -> Callable[[Trace, Context], Finding]:
@@ -115,6 +154,7 @@ def _answered(kind: type[Message], clause: str) -> Callable[[Trace, Context], Fi
 TOUR = STIMULI["tour"]
 DATA = STIMULI["lens data"]
 _I = ("identity",)
+_D = ("identity", "statement")
 
 # fmt: off
 CASES = (
@@ -128,6 +168,11 @@ CASES = (
     Case("IDN-008", "The identity is that of a lens on record.", ("C5.2-8",), TOUR, _identity(lambda one: find_lens(one.maker, one.model, one.submodel) is not None, "C5.2-8", "a lens that bodies have stored (m43 lenses)", "maker", "model", "submodel"), _I),
     Case("IDN-009", "Two bytes of the identity are 00 00.", ("C5.2-9",), TOUR, _identity(lambda one: one.unknown_4 == bytes(2), "C5.2-9", "00 00", "unknown_4"), _I),
     Case("IDN-010", "The lens is what its statement declares.", ("C5.2-10",), TOUR, _declared, (*_I, "statement")),
+    Case("IDN-011", "The narrowest aperture is the one declared.", ("C5.2-11",), STIMULI["aperture ends"], _keeps("optics.narrowest_aperture_f", "C5.2-11"), _D, compares=("optics.narrowest_aperture_f",)),
+    Case("IDN-012", "The lens zooms as declared.", ("C5.2-12",), TOUR, _keeps("optics.zoom", "C5.2-12"), _D, compares=("optics.zoom",)),
+    Case("IDN-013", "The lens has a stabiliser as declared.", ("C5.2-13",), STIMULI["stabilisation"], _keeps("stabilisation.present", "C5.2-13"), (*_D, "provisional"), compares=("stabilisation.present",), doc="By the placeholder of the provisional catalogue: a simulated lens without a stabiliser answers it with an empty block. Without that catalogue nothing can be asked, and the case is INCONCLUSIVE where a stabiliser is declared."),
+    Case("IDN-014", "The lens data are as long as declared.", ("C5.2-14",), DATA, _keeps("link.lens_data_bytes", "C5.2-14"), _D, compares=("link.lens_data_bytes",)),
+    Case("IDN-015", "What is declared and cannot be checked.", ("C5.2-15",), TOUR, _untold, _D, compares=tuple(UNTOLD), measures=True),
     Case("CAP-001", "LinkCapability has four bytes.", ("C5.1-1",), TOUR, _size(LinkCapability, 4, "C5.1-1")),
     Case("CAP-002", "LinkCapability is as in the one lens known.", ("C5.1-2",), TOUR, _data(LinkCapability, "0a10c409", "C5.1-2")),
     Case("CAP-003", "LinkCapability stays.", ("C5.1-3",), TOUR, _same(LinkCapability, "C5.1-3", "capability")),
