@@ -5,6 +5,7 @@ This file imports nothing but click, so that ``m43 --help`` answers at once; a s
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "EXIT_BAD_INPUT", "EXIT_BROKEN_PIPE", "EXIT_INTERRUPTED", "main", "root"]
 
 _COMPLETION = "_M43_COMPLETE"
+
+_THRESHOLD = 20_000
+"""Objects after which garbage is looked for: at Python's 700, imports would be searched some 80 times, for nothing."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -149,6 +153,9 @@ def _forget_stdout() -> None:
 
 def entry_point() -> None:
     """Run as the console script."""
+    gc.set_threshold(_THRESHOLD)
+    # Nothing here solves equations, and numpy's library for that takes long to start its threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _replace_closed_streams()
     sys.exit(main())
 

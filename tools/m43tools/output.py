@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -87,6 +86,8 @@ def _written_directly(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[BinaryIO]:
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:

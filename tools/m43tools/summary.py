@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,6 +114,8 @@ class Summary:
     @property
     def polling(self) -> Polling | None:
         """The pace of the status polls, or None."""
+        from statistics import median
+
         periods = [later - earlier for earlier, later in pairwise(self._polls_ns)]
         return Polling(1e9 / median(periods), min(periods), max(periods)) if periods else None
 

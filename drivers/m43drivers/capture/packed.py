@@ -27,7 +27,7 @@ WIDTHS = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8}
 STRIP = 1 << 14
 """Bytes that are compared with an idle bus at once."""
 
-ROWS_OF_A_BLOCK = 1 << 16
+ROWS_OF_A_BLOCK = 1 << 17
 """Changes that make a block: enough that what a block costs beside its rows does not count."""
 
 

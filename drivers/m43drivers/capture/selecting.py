@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +50,8 @@ def _bit(stream: CaptureStream, channel: str) -> int:
     by_alias = {alias: bit for bit, label in enumerate(stream.labels) for alias in label.aliases}
     found = by_name.get(channel, by_alias.get(channel))
     if found is None:
+        import difflib
+
         near = difflib.get_close_matches(channel, by_name, 1)
         hint = f"did you mean {near[0]}?" if near else f"it has {shown(', '.join(by_name), 200)}"
         raise CaptureError(stream.provenance.path, f"no channel is called {shown(channel)}; {hint}")
