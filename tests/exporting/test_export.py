@@ -48,8 +48,11 @@ def test_several_targets_get_a_folder_each(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("export", "spec", "-o", "here"), "-o DIR goes with sigrok, saleae, c; spec stands in the repository"),
-        (("export", "-o", "here"), "-o DIR goes with sigrok, saleae, c; spec stands in the repository"),
+        (
+            ("export", "spec", "-o", "here"),
+            "-o DIR goes with sigrok, saleae, wireshark, c; spec stands in the repository",
+        ),
+        (("export", "-o", "here"), "-o DIR goes with sigrok, saleae, wireshark, c; spec stands in the repository"),
         (("--catalogue", "provisional", "export", "c"), "with --catalogue, say where to: -o DIR"),
     ],
 )

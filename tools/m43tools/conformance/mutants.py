@@ -572,7 +572,7 @@ _ROWS = (
     Mutant("early_wake_pulse", "LENS_ACK rises before BODY_ACK.", ("LNK-004",), pins={"early_wake": True}),
     Mutant("misses_attention", "The tenth attention is not answered.", ("LNK-005",), pins=_skips(lambda pins: pins._served == 10)),
     Mutant("misses_acknowledge", "One byte is not acknowledged.", ("LNK-007",), pins={"no_ack_at": 2}),
-    Mutant("counts_seven", "One byte is acknowledged behind seven clocks.", ("LNK-011",), pins={"seven_at": 12, **_BITS}),
+    Mutant("counts_seven", "One byte is acknowledged behind seven clocks.", ("LNK-011",), pins={"seven_at": 32, **_BITS}),
     Mutant("lifts_at_hand_over", "LENS_ACK rises at the hand-over before BODY_ACK has fallen.", ("LNK-012",), pins={"lifts_at_hand_over": True}),
     Mutant("releases_first", "LENS_ACK falls before BODY_ACK behind a byte of the lens.", ("LNK-016",), pins={"hasty_release": True}),
     Mutant("no_work", "A completion shows no work on LENS_ACK.", ("LNK-023",), pins={"no_work": True}),
