@@ -16,8 +16,8 @@ import pytest
 from m43drivers.capture import open_capture
 from m43drivers.observe import changes_of
 from m43proto.pins import Line
-from m43tools.library import CAPTURE, EXPECTED
-from tests.exporting.test_sigrok import FOLDERS, bytes_seen, every_capture, mapping_of, provenance, records
+from m43tools.library import EXPECTED
+from tests.exporting.test_sigrok import FOLDERS, bytes_seen, every_capture, mapping_of, provenance, records, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def spi_frames(folder: Path) -> Iterator[Frame]:
 
     A word spans its first falling to its last rising clock; an enable line that is active at the start is not one.
     """
-    capture = open_capture(folder / CAPTURE)
+    capture = open_capture(session_of(folder))
     before, enabled, fell_ns = 0, False, 0
     bits: list[tuple[int, int]] = []
     for t_ns, levels in changes_of(mapping_of(folder, capture)):
