@@ -7,12 +7,11 @@ units are rounded here and nowhere else, by one rule: to the nearest wire step, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from construct import Adapter, Bytes, Int8ul, Int16sl, Int16ul, SizeofError
-
 from m43proto.errors import EncodeError
+from m43proto.records import record
+from m43proto.wires import REST, S16, U8, U16, Wire, octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,28 +50,13 @@ INFINITY_WORD = 0xFFFF
 """The focus distance that means infinity."""
 
 
-class _Unit(Adapter):  # type: ignore[type-arg]  # generic in the stubs only
-    """A construct adapter made from the two functions of an `Encoding`."""
-
-    def __init__(self, subcon: Any, decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> None:
-        super().__init__(subcon)
-        self._decode_value = decode
-        self._encode_value = encode
-
-    def _decode(self, obj: Any, context: object, path: object) -> Any:
-        return self._decode_value(obj)
-
-    def _encode(self, obj: Any, context: object, path: object) -> Any:
-        return self._encode_value(obj)
-
-
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Encoding:
     """How a quantity stands on the wire.
 
     Attributes:
         name: what quantity it is.
-        wire: the construct layout of the wire value.
+        wire: how the wire value stands in bytes, or any construct layout of it.
         size: bytes on the wire, or None for an open end.
         unit: the unit of the decoded value (``"f"``, ``"m"``, ``"mm"``, ``"°"``, ``"count"``), or an empty string.
         formula: the rule in words, for the written spec.
@@ -84,7 +68,7 @@ class Encoding:
     """
 
     name: str
-    wire: Construct[Any, Any]
+    wire: Wire | Construct[Any, Any]
     size: int | None
     unit: str
     formula: str
@@ -94,9 +78,18 @@ class Encoding:
     wire_unit: str = ""
 
     @property
+    def wire_layout(self) -> Construct[Any, Any]:
+        """The construct layout of the wire value."""
+        from m43proto.layouts import layout_of  # Loads construct, which who decodes in bulk does without.
+
+        return layout_of(self.wire)
+
+    @property
     def layout(self) -> Construct[Any, Any]:
         """The construct layout that parses to and builds from values in units."""
-        return _Unit(self.wire, self.decode, self.encode)
+        from m43proto.layouts import in_units
+
+        return in_units(self)
 
 
 def nearest(value: float) -> int:
@@ -198,32 +191,32 @@ def choice(name: str, labels: Mapping[int, str]) -> Encoding:
         return words[value]
 
     formula = ", ".join(f"{value:02X} = {word}" for value, word in labels.items())
-    return Encoding(name, Int8ul, 1, "", formula, decode, encode, labels)
+    return Encoding(name, U8, 1, "", formula, decode, encode, labels)
 
 
-def raw(size: int) -> Encoding:
-    """Return the encoding of `size` bytes that stay bytes, because nobody knows what they mean."""
+def raw(size: int | None) -> Encoding:
+    """Return the encoding of `size` bytes that stay bytes, because nobody knows what they mean; None takes all."""
 
     def encode(value: bytes) -> bytes:
         if len(value) != size:
             raise EncodeError(f"raw bytes {value!r} must be exactly {size} bytes")
         return value
 
-    return Encoding("raw bytes", Bytes(size), size, "", "as on the wire", _same, encode)
+    if size is None:
+        return Encoding("raw bytes", REST, None, "", "as on the wire", _same, _same)
+    return Encoding("raw bytes", octets(size), size, "", "as on the wire", _same, encode)
 
 
 def plain(layout: Construct[Any, Any]) -> Encoding:
     """Return the encoding of a bare construct layout: its value as construct gives it."""
-    try:
-        size = layout.sizeof()
-    except SizeofError:
-        size = None
-    return Encoding(str(layout), layout, size, "", "as on the wire", _same, _same)
+    from m43proto.layouts import size_of
+
+    return Encoding(str(layout), layout, size_of(layout), "", "as on the wire", _same, _same)
 
 
 F_NUMBER = Encoding(
     "aperture",
-    Int16ul,
+    U16,
     2,
     "f",
     "Av × 256; f = 2^(word / 512)",
@@ -233,7 +226,7 @@ F_NUMBER = Encoding(
 )
 DISTANCE = Encoding(
     "focus distance",
-    Int16ul,
+    U16,
     2,
     "m",
     "5 mm per count; FFFF = infinity",
@@ -243,29 +236,29 @@ DISTANCE = Encoding(
 )
 FOCUS_POSITION = Encoding(
     "focus position",
-    Int16sl,
+    S16,
     2,
     "count",
     "signed; the scale differs per lens",
     _same,
     _integer("focus position", -0x8000, 0x7FFF),
 )
-ZOOM_STEP = Encoding("zoom step", Int8ul, 1, "step", "0 = wide; not linear", _same, _integer("zoom step", 0, 0xFF))
-MAKER = Encoding("maker", Int16ul, 2, "", "number of the lens maker", _same, _integer("maker", 0, 0xFFFF))
-HEX_CODE = Encoding("code", Int8ul, 1, "", "two BCD digits, read as text", "{:02x}".format, _encode_hex_code)
+ZOOM_STEP = Encoding("zoom step", U8, 1, "step", "0 = wide; not linear", _same, _integer("zoom step", 0, 0xFF))
+MAKER = Encoding("maker", U16, 2, "", "number of the lens maker", _same, _integer("maker", 0, 0xFFFF))
+HEX_CODE = Encoding("code", U8, 1, "", "two BCD digits, read as text", "{:02x}".format, _encode_hex_code)
 SERIAL = Encoding(
     "serial number",
-    Bytes(_SERIAL_SIZE),
+    octets(_SERIAL_SIZE),
     _SERIAL_SIZE,
     "",
     "characters, padded with NUL",
     _decode_serial,
     _encode_serial,
 )
-FIRMWARE = Encoding("firmware version", Int16ul, 2, "", "0x1101 = 1.101", _decode_firmware, _encode_firmware)
+FIRMWARE = Encoding("firmware version", U16, 2, "", "0x1101 = 1.101", _decode_firmware, _encode_firmware)
 FOCAL_LENGTH = Encoding(
     "focal length",
-    Int16ul,
+    U16,
     2,
     "mm",
     "0.1 mm per count",
@@ -274,7 +267,7 @@ FOCAL_LENGTH = Encoding(
 )
 ANGLE = Encoding(
     "angle",
-    Int16sl,
+    S16,
     2,
     "°",
     "0.001° per count, signed",

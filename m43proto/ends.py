@@ -12,7 +12,6 @@ to answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -21,6 +20,7 @@ from m43proto.drafts import Draft
 from m43proto.events import ByteSeen, TransactionSeen
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import LINES, Line, Role
+from m43proto.records import record
 from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, SHAPES, Shape
 from m43proto.turns import AFTER_COMMAND, TURNS, Phase
 
@@ -444,7 +444,7 @@ class PinBody(PinEnd):
 # The lens
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Answer:
     """What a lens says to a command.
 

@@ -6,11 +6,12 @@ first falling CLK edge and the last rising one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from m43proto.checksum import wire_sum
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ _MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ByteSeen:
     """A byte went over DATA.
 
@@ -97,7 +98,7 @@ class ByteSeen:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TransactionSeen:
     """A command and all that followed it.
 
@@ -145,7 +146,7 @@ class TransactionSeen:
         return self.command_sum_ok is not False and self.data_sum_ok is not False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MessageSeen:
     """A transaction was named and decoded.
 
@@ -178,7 +179,7 @@ class MessageSeen:
         return self.transaction.end_ns
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PinEventSeen:
     """Something happened on a line outside any byte.
 
@@ -195,7 +196,7 @@ class PinEventSeen:
     level: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Violation:
     """Traffic that fits no transaction; decoding goes on behind it.
 
@@ -214,7 +215,7 @@ class Violation:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class FragmentSeen:
     """Bytes before the first whole transaction of traffic that was joined in its middle, or a command cut by its end.
 
@@ -229,7 +230,7 @@ class FragmentSeen:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RequestSeen:
     """A lens has taken a command that asks it for a block or for a status byte.
 
@@ -251,7 +252,7 @@ class RequestSeen:
         return self.t_ns
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StateChanged:
     """The session is in another state for one of its roles.
 

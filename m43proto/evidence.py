@@ -6,10 +6,10 @@ A citation is a source's key, optionally with a place in it: ``BELL@bb20aad`` (a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from m43proto.errors import DeclarationError
+from m43proto.records import record
 
 __all__ = ["SOURCES", "Evidence", "Source", "cited_sources"]
 
@@ -43,7 +43,7 @@ _LEVELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Source:
     """One public source.
 

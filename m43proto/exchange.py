@@ -6,7 +6,6 @@ here knows pins or clocks: bytes of the other end go in, bytes of this end come 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m43proto.checksum import wire_sum
@@ -14,6 +13,7 @@ from m43proto.drafts import Draft
 from m43proto.events import ByteSeen, Cause, RequestSeen, TransactionSeen, Violation
 from m43proto.framing import NO_ROOM
 from m43proto.pins import Role
+from m43proto.records import record
 from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, SHAPES, Shape
 from m43proto.turns import AFTER_COMMAND, TURNS, Phase
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BodyExchange", "LensExchange", "Transfer", "block_with_length", "transfers_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Transfer:
     """One turn of a transaction, for a transport that carries whole transactions.
 

@@ -7,17 +7,17 @@ read off the names; a lens is marked as stabilised only where its name says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 from m43proto.evidence import Evidence
+from m43proto.records import record
 
 __all__ = ["MOUNTS", "Lens", "find_lens", "lenses", "search_lenses"]
 
 MOUNTS = {"FT": "Four Thirds", "MFT": "Micro Four Thirds"}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Lens:
     """One lens.
 

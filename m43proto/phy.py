@@ -11,12 +11,12 @@ Without BODY_ACK there are no bursts: every eight clocks are a byte, and a rest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from m43proto.events import Cause, PinEvent, PinEventSeen
 from m43proto.pins import LINES, Line, Role
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -47,7 +47,7 @@ LONGEST_BURST = 0x10000 + 2
 """Bytes of the longest block that a length word can announce, with that word; a longer burst is cut."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class WireByte:
     """Eight bits were clocked: first falling edge, eighth rising edge, value."""
 
@@ -56,7 +56,7 @@ class WireByte:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class BitsLost:
     """Bits that make no byte."""
 
@@ -66,7 +66,7 @@ class BitsLost:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Burst:
     """What happened while BODY_ACK was high.
 
@@ -93,7 +93,7 @@ class Burst:
     answered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Resumed:
     """What remains of traffic at a moment at which nothing is open.
 

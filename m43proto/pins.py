@@ -5,11 +5,11 @@ The position of a `Line` in `LINES` is its bit in every packed word of levels th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
 from m43proto.evidence import Evidence
+from m43proto.records import record
 
 __all__ = ["LINES", "PINS", "Line", "Pin", "Role"]
 
@@ -46,7 +46,7 @@ class Line(StrEnum):
 LINES: tuple[Line, ...] = tuple(Line)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Pin:
     """One signal as specs/1-electrical.md describes it.
 

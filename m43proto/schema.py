@@ -16,19 +16,19 @@ A message is one whole transaction in canonical bytes: the two argument bytes of
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypedDict, TypeVar, Unpack, dataclass_transform
-
-import construct
 
 from m43proto.encodings import Encoding, plain
 from m43proto.errors import DeclarationError, DecodeError, EncodeError
 from m43proto.evidence import Evidence
+from m43proto.records import record
 from m43proto.shapes import SHAPES, Shape, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    import construct
 
     from m43proto.pins import Role
 
@@ -79,7 +79,7 @@ class FieldOptions(TypedDict, total=False):
     only_if: tuple[str, tuple[object, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Declared:
     """What a field specifier leaves in the dataclass field for the decorator to pick up."""
 
@@ -89,7 +89,7 @@ class _Declared:
     options: FieldOptions
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Field:
     """One field of a message as declared.
 
@@ -126,7 +126,7 @@ class Field:
         return len(held) if self.encoding.size is None else self.offset + self.encoding.size
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reading:
     """The fields that a transaction holds, even when it broke off or its block has an odd size.
 
@@ -139,7 +139,7 @@ class Reading:
     rest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MessageSpec:
     """Everything that the declaration of a message says.
 
@@ -152,6 +152,7 @@ class MessageSpec:
         evidence: how sure that is.
         source: citation.
         fields: its fields in wire order.
+        layouts: the construct layout of each part.
     """
 
     name: str
@@ -224,8 +225,8 @@ class Message:
         end = len(data) - (spec.part_size(Part.STATUS) or 0)
         held = {Part.ARGUMENT: data[:_ARGUMENT_SIZE], Part.BLOCK: data[_ARGUMENT_SIZE:end], Part.STATUS: data[end:]}
         values: dict[str, Any] = {}
-        for part, layout in spec.layouts.items():
-            values.update(_parse(spec, layout, held[part]))
+        for part in Part:
+            values.update(_parse(spec, part, held[part]))
         return cls(**values)
 
     def build(self) -> bytes:
@@ -280,10 +281,12 @@ class Message:
 _RESERVED = frozenset(dir(Message)) | {"spec", "rest"}
 
 
-def _parse(spec: MessageSpec, layout: construct.Construct[Any, Any], data: bytes) -> dict[str, Any]:
+def _parse(spec: MessageSpec, part: Part, data: bytes) -> dict[str, Any]:
+    from m43proto.layouts import ConstructError
+
     try:
-        parsed = layout.parse(data)
-    except construct.ConstructError as error:
+        parsed = spec.layouts[part].parse(data)
+    except ConstructError as error:
         reason = str(error).splitlines()[-1]
         raise DecodeError(f"{spec.name}: {reason}", data=data, section=spec.section) from None
     return {name: value for name, value in parsed.items() if not name.startswith("_")}
@@ -294,9 +297,11 @@ def _build(spec: MessageSpec, part: Part, values: Mapping[str, object]) -> bytes
     missing = [name for name in needed if name not in values]
     if missing:
         raise EncodeError(f"{spec.name} needs a value for {missing[0]!r}")
+    from m43proto.layouts import ConstructError
+
     try:
         return spec.layouts[part].build({name: values[name] for name in needed})
-    except construct.ConstructError as error:
+    except ConstructError as error:
         raise EncodeError(f"{spec.name}: {str(error).splitlines()[-1]}") from None
     except TypeError as error:
         raise EncodeError(f"{spec.name}: a value of the wrong type: {error}") from None
@@ -372,7 +377,7 @@ def _make(
     settled = _shape(code, shape)
     if not source.strip():
         raise DeclarationError("must name a source")
-    made = dataclass(frozen=True, kw_only=True, slots=True)(cls)
+    made = record(frozen=True, slots=True, kw_only=True)(cls)
     fields = tuple(_placed(made, evidence, source))
     _check(fields, settled)
     made.spec = MessageSpec(
@@ -384,7 +389,7 @@ def _make(
         evidence=evidence,
         source=source,
         fields=fields,
-        layouts={part: _struct(field for field in fields if field.part is part) for part in Part},
+        layouts=_Layouts(fields),
     )
     return made
 
@@ -455,6 +460,15 @@ def _check(fields: tuple[Field, ...], shape: Shape) -> None:
         raise DeclarationError(f"only_if names a field {dangling[0]!r} that does not exist")
 
 
-def _struct(fields: Iterable[Field]) -> construct.Construct[Any, Any]:
-    named = [construct.Renamed(field.encoding.layout, newname=field.name, newdocs=field.doc) for field in fields]
-    return construct.Struct(*named, construct.Terminated)
+class _Layouts(dict[Part, "construct.Construct[Any, Any]"]):
+    """The construct layouts of a message's parts, each made when it is first used."""
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def __missing__(self, part: Part) -> construct.Construct[Any, Any]:
+        from m43proto.layouts import struct_of
+
+        self[part] = struct_of(field for field in self._fields if field.part is part)
+        return self[part]

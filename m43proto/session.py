@@ -7,7 +7,6 @@ does, so nobody knows; "illegal" that it cannot work, by what is known of the bu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from m43proto.messages import (
     Status,
 )
 from m43proto.pins import Role
+from m43proto.records import record
 from m43proto.states import State, Trigger
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Legality(StrEnum):
     ILLEGAL = "illegal"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Transition:
     """One entry of `TRANSITIONS`.
 
@@ -177,7 +177,7 @@ TRANSITIONS |= {
 # The start-up
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Step:
     """One step of the start-up.
 
@@ -198,7 +198,7 @@ class Step:
     clock_hold: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Dialect:
     """How a body starts a lens and polls it.
 
@@ -264,7 +264,7 @@ class Wait(StrEnum):
     REST = "rest"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Timeout:
     """How long to wait.
 

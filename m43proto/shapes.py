@@ -5,11 +5,11 @@ The high nibble of the first command byte tells the shape: exact over all eleven
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from m43proto.evidence import Evidence
 from m43proto.pins import Role
+from m43proto.records import record
 
 __all__ = ["COMMAND_SIZE", "LENGTH_SIZE", "SHAPES", "Shape", "ShapeRow", "shape_of"]
 
@@ -29,7 +29,7 @@ class Shape(StrEnum):
     WRITE = "write"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ShapeRow:
     """One shape.
 

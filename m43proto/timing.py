@@ -7,10 +7,10 @@ Times are integer nanoseconds. The defaults are those of the two public programs
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from m43proto.evidence import Evidence
+from m43proto.records import record
 from m43proto.session import TIMEOUTS, Wait
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
 _METADATA_KEY = "m43"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Delay:
     """What a delay is.
 
@@ -54,7 +54,7 @@ def _delay(default_ns: int, doc: str, source: str = "SIM", evidence: Evidence = 
 # fmt: off
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class BodyTiming:
     """Delays of a body, in nanoseconds; the defaults are the medians of the public body program.
 
@@ -90,7 +90,7 @@ class BodyTiming:
     busy_limit_ns: int    = _delay(TIMEOUTS[Wait.BUSY].limit_ns, "how long the body waits for a busy lens", "PROJECT", Evidence.PROVISIONAL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class LensTiming:
     """Delays of a lens, in nanoseconds; the defaults are the medians of the public lens program.
 

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from m43proto.pins import Role
+from m43proto.records import record
 from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, Shape
 
 __all__ = ["AFTER_COMMAND", "TURNS", "Phase", "Turn"]
@@ -29,7 +29,7 @@ class Phase(StrEnum):
     WRITE_SUM = "write sum"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Turn:
     """Whose turn it is in a phase.
 

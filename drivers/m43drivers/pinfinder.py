@@ -9,7 +9,6 @@ called likely at best.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from m43drivers.observe import bursts_of, observe
 from m43proto.events import TransactionSeen, Violation
 from m43proto.messages import PUBLIC
 from m43proto.pins import Line, Role
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ _ALIKE = 0.9
 _CHECKED = (Line.CLK, Line.DATA, Line.BODY_ACK, Line.LENS_ACK)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Finding:
     """Which channel is which line, and how sure that is.
 
@@ -77,7 +77,7 @@ class Finding:
         return "; ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Trial:
     """One mapping under judgement; trials compare by their score."""
 

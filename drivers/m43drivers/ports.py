@@ -7,11 +7,11 @@ https://github.com/raspberrypi/usb-pid (as of 00f06e9).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m43drivers.transport import TransportError
 from m43drivers.transports import open_transport
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from m43drivers.transport import Abilities
@@ -32,7 +32,7 @@ BOOT_LOADERS: dict[tuple[int, int], str] = {
 _WORDS = ("micropython", "m43")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Port:
     """One serial port.
 
@@ -56,7 +56,7 @@ class Port:
         return f"serial:{self.device}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class BootLoader:
     """A board that waits for its firmware.
 

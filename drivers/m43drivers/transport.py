@@ -9,11 +9,12 @@ A transport has one user. Its times are nanoseconds of `Transport.now_ns`, which
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from m43proto.errors import M43Error
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,7 @@ _MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Outcome:
     """What came of one transaction.
 
@@ -87,7 +88,7 @@ class Outcome:
     broke_off: Break | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Abilities:
     """What the other end of a transport says of itself.
 
@@ -111,7 +112,7 @@ class Report(StrEnum):
     CHANGES = "changes"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Frames:
     """What a transport does by itself, frame after frame (specs/4-session.md §4.4).
 
@@ -130,7 +131,7 @@ class Frames:
     report: Report = Report.ALL
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Polled:
     """A poll that the transport has done by itself.
 
@@ -143,7 +144,7 @@ class Polled:
     alike: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Heartbeat:
     """A sign of life, about once a second.
 
@@ -158,7 +159,7 @@ class Heartbeat:
     counters: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Lost:
     """The other end is gone: unplugged, ended, or started anew.
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +24,7 @@ from m43drivers.simulator.faults import faults_named
 from m43drivers.simulator.profiles import profile_named
 from m43drivers.transport import TransportLostError, TransportTimeoutError
 from m43proto.errors import M43Error
+from m43proto.records import record
 from m43proto.timing import JITTERY, LENS_TIMINGS, lens_timing
 from m43tools.catalogues import combined
 from m43tools.conformance.bench import BenchLostError, SimBench
@@ -182,7 +182,7 @@ def conform(ctx: click.Context, /, **options: Any) -> None:
 _FLAGS = ("shuffle", "strict", "allow_risky", "brief")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class _Request:
     """The command line."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from m43drivers.capture import STDIN, RateMissingError, open_stream
 from m43drivers.capture.common import distinct_labels, one_line
 from m43drivers.capture.selecting import selected
 from m43drivers.capture.writing import EXACT_HZ, FORMATS, write_stream
+from m43proto.records import record
 from m43tools.output import progress_on_stderr
 from m43tools.units import RATE
 
@@ -82,7 +82,7 @@ def convert(**options: Any) -> None:
     _convert(_Request(**options))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class _Request:
     """The command line."""
 

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ from m43drivers.body.errors import (
     LensRefusedError,
 )
 from m43drivers.transport import TransportError, TransportLostError, TransportTimeoutError
+from m43proto.records import record
 from m43proto.session import DIALECTS
 from m43tools.catalogues import combined
 from m43tools.render.glyphs import glyphs_for
@@ -54,7 +55,7 @@ EXITS: tuple[tuple[type[Exception], int], ...] = (
 """The exit code of each error; the first that fits counts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Session:
     """What the user says of the lens, and of the output.
 

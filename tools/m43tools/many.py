@@ -16,7 +16,6 @@ import tempfile
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +23,7 @@ import click
 
 from m43drivers.capture import saleae_binary
 from m43proto.errors import M43Error
+from m43proto.records import record
 from m43tools.interrupts import interrupts_held
 from m43tools.output import Progress, open_output, progress_on_stderr
 
@@ -50,7 +50,7 @@ class Work(Protocol):
         """Return the exit code."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Told:
     """What became of one capture.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from m43proto.records import record
 from m43tools.catalogues import combined
 from m43tools.many import captures_in
 from m43tools.output import open_binary_output, progress_on_stderr
@@ -59,7 +59,7 @@ def _target(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class _Request:
     """The command line."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m43proto.messages import Drive, Status
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from m43proto.events import MessageSeen
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["QUANTITIES", "Quantity", "commands_of", "goal_text", "reading_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Quantity:
     """One quantity.
 

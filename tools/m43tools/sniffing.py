@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from m43drivers.bulk.columns import PIN_EVENTS, Stretch
 from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
+from m43proto.records import record
 from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
 from m43tools.render.records import event_name
@@ -42,7 +43,7 @@ LAYERS: dict[str, tuple[type, ...]] = {
 """What each layer shows."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Choice:
     """What the user wants to see.
 
@@ -100,7 +101,7 @@ def _name_of(opcode: int, catalogue: Catalogue) -> str:
     return kind.spec.name if kind else UNKNOWN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Request:
     """The command line."""
 

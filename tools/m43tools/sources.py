@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from m43drivers.bulk.looking import found_lines, living_lines
 from m43drivers.bulk.observing import observe_stream
 from m43drivers.capture import CaptureError, open_stream
 from m43drivers.lines import lines_by_name, lines_by_request
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ AUTO = "auto"
 """Instead of a mapping: find the lines in the traffic."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Source:
     """What was read.
 
@@ -52,7 +52,7 @@ class Source:
     none_found: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class CaptureOptions:
     """What a user says of a capture.
 

@@ -16,6 +16,7 @@ from m43proto.connection import UNKNOWN
 from m43proto.events import MessageSeen, PinEventSeen, Violation
 from m43proto.evidence import Evidence
 from m43proto.messages import Identify, Status
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class Gap:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Polling:
     """The pace of the status polls; None of it exists for fewer than two polls.
 

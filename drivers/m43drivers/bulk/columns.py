@@ -12,6 +12,7 @@ from m43drivers.capture.times import ticks_to_ns
 from m43proto.connection import read_message
 from m43proto.events import ByteSeen, MessageSeen, PinEvent, PinEventSeen, TransactionSeen
 from m43proto.pins import Role
+from m43proto.records import record
 from m43proto.shapes import COMMAND_SIZE, LENGTH_SIZE, Shape
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _WRITE = SHAPE_CODES.index(Shape.WRITE)
 _BLOCKS = tuple(index for index, shape in enumerate(SHAPE_CODES) if shape in (Shape.READ, Shape.WRITE))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Pins:
     """Events on FOCUS and SHUTTER, in order.
 

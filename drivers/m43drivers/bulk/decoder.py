@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from m43drivers.capture.times import nearest, ticks_to_ns
 from m43proto.connection import Connection
 from m43proto.events import Event
 from m43proto.phy import REST_NS, Resumed
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_CARRIED", "AckedDecoder", "Decoder", "End", "Found"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class End:
     """The end of a capture, behind all that was found.
 

@@ -6,20 +6,22 @@ value becomes a value in units by the field's own `Encoding`, once per distinct 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from construct import Bytes, FormatField, GreedyBytes
 
 from m43drivers.bulk.columns import DATA_AT
+from m43proto.records import record
 from m43proto.schema import Part
 from m43proto.shapes import COMMAND_SIZE
+from m43proto.wires import Wire
 
 if TYPE_CHECKING:
+    from construct import Construct
     from numpy.typing import NDArray
 
+    from m43proto.encodings import Encoding
     from m43proto.schema import Field, Message, MessageSpec
 
 __all__ = ["Column", "columns_of"]
@@ -28,7 +30,7 @@ _ARGUMENTS_AT = 2
 _ARGUMENTS_SIZE = COMMAND_SIZE - _ARGUMENTS_AT
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Column:
     """One field in the bytes of whole transactions of one size.
 
@@ -47,10 +49,7 @@ class Column:
     @property
     def raw(self) -> bool:
         """Whether its value is its bytes."""
-        encoding = self.field.encoding
-        if encoding.wire is GreedyBytes:
-            return encoding.decode(_PROBE) is _PROBE
-        return isinstance(encoding.wire, Bytes) and encoding.decode(_PROBE) is _PROBE
+        return self.dtype is None and _stays_bytes(self.field.encoding)
 
     def wires(self, rows: NDArray[np.uint8]) -> list[Any]:
         """Return the wire value in each transaction: a number, or bytes.
@@ -68,7 +67,8 @@ class Column:
     def value(self, wire: Any) -> Any:
         """Return the value in units of a wire value."""
         encoding = self.field.encoding
-        return encoding.decode(wire if self.dtype is not None else encoding.wire.parse(wire))
+        parsed = wire if isinstance(encoding.wire, Wire) or self.dtype is not None else encoding.wire.parse(wire)
+        return encoding.decode(parsed)
 
 
 _PROBE = b"\0"
@@ -105,5 +105,22 @@ def _column(field: Field, size: int) -> Column:
     return Column(field, start, start + length, _dtype(field.encoding.wire))
 
 
-def _dtype(layout: Any) -> np.dtype[Any] | None:
-    return np.dtype(layout.fmtstr) if isinstance(layout, FormatField) else None
+def _stays_bytes(encoding: Encoding) -> bool:
+    if isinstance(encoding.wire, Wire):
+        return encoding.decode(_PROBE) is _PROBE
+    from construct import Bytes, GreedyBytes  # Who declares with construct has loaded it.
+
+    plain = encoding.wire is GreedyBytes or isinstance(encoding.wire, Bytes)
+    return plain and encoding.decode(_PROBE) is _PROBE
+
+
+def _dtype(wire: Wire | Construct[Any, Any]) -> np.dtype[Any] | None:
+    """Return how numpy reads what stands as a number of a fixed size, in our words or in construct's."""
+    code = wire.code if isinstance(wire, Wire) else _format_of(wire)
+    return np.dtype(code) if code else None
+
+
+def _format_of(layout: Construct[Any, Any]) -> str:
+    from construct import FormatField
+
+    return layout.fmtstr if isinstance(layout, FormatField) else ""

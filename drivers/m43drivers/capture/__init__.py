@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from importlib import import_module
 from io import FileIO
@@ -25,6 +25,7 @@ from m43drivers.capture.merge import merged_changes
 from m43drivers.capture.model import Capture, CaptureError, Channel, Provenance, RateMissingError
 from m43drivers.capture.rows import gathered
 from m43drivers.capture.stream import CaptureStream
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +57,7 @@ SALEAE_START = b"<SALEAE>"
 VCD_STARTS = (b"$timescale", b"$var", b"$date", b"$comment", b"$version", b"$scope")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Reader:
     """One readable format.
 

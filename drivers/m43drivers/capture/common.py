@@ -5,8 +5,9 @@ Nothing here knows a file format.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ __all__ = ["Meter", "Options", "bare", "distinct_labels", "one_line", "shown"]
 MAX_PROGRESS_CALLS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Options:
     """What the user adds to a file.
 

@@ -20,6 +20,7 @@ from m43drivers.capture.model import CaptureError, Provenance
 from m43drivers.capture.stream import CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 from m43drivers.capture.toggles import Line, Toggles, merged_blocks
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +46,7 @@ MEMBER = re.compile(r"L-(\d{1,3})/0")
 TOLD = ("driver", "samplerate", "trigger pos")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Session:
     """What ``header`` says of the samples; the entries of the lines by their numbers."""
 

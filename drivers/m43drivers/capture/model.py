@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from m43proto.errors import M43Error
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ class RateMissingError(CaptureError):
     """The capture states no sample rate, and none was given."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Channel:
     """One recorded signal.
 
@@ -54,7 +55,7 @@ class Channel:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Provenance:
     """Where a capture comes from.
 
@@ -69,7 +70,7 @@ class Provenance:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Capture:
     """A recording of digital lines, whatever the file format was.
 

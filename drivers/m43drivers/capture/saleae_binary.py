@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from m43drivers.capture.merge import MAX_CHANNELS
 from m43drivers.capture.model import CaptureError, Provenance
 from m43drivers.capture.stream import CaptureStream, Label
 from m43drivers.capture.toggles import Line, Toggles, merged_blocks
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ GAP_SAMPLES = 1.5
 PIECE = 1 << 15
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Chunk:
     """A stretch of one line; times in seconds; no rate in version 0, where nothing is ever missing.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
@@ -27,6 +26,7 @@ from m43drivers.capture.model import CaptureError, Provenance
 from m43drivers.capture.rows import WORD_BITS, Rows, states_of
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import INT64_MAX
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -288,7 +288,7 @@ def _split(text: bytes) -> list[bytes]:
     return lines if lines[-1] else lines[:-1]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Form:
     """What rows that are all alike look like, as the first of a piece does.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from m43drivers.capture.model import CaptureError, Provenance
 from m43drivers.capture.stream import CaptureStream, Label
 from m43drivers.capture.times import period_ns
 from m43drivers.capture.toggles import Line, Toggles, merged_blocks
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ SINGLE, MORE = 0x40, 0x80
 LONGEST_RUN = 9
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Head:
     """What stands at the top of a channel file."""
 
@@ -66,7 +66,7 @@ class _Head:
     chunks: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Chunk:
     """A stretch of a line; samples from ``start`` up to ``end``; ``initial`` is known later in version 1."""
 

@@ -7,7 +7,6 @@ files really hold (indented keys, ``2 mHz`` for two megahertz, names for only so
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from m43drivers.capture.model import CaptureError, Provenance, RateMissingError
 from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, changes_in
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 TOLD = ("driver", "samplerate", "total probes", "unitsize")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Device:
     """The part of ``metadata`` that describes the samples."""
 

@@ -6,8 +6,9 @@ block by block: position and state, never a sample of an idle line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "CaptureStream", "Label"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Label:
     """What a channel is called.
 
@@ -34,7 +35,7 @@ class Label:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Block:
     """The next stretch of a capture.
 
@@ -50,7 +51,7 @@ class Block:
     end: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class CaptureStream:
     """A recording of digital lines, whatever the file format was, read as it goes.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m43drivers.capture.rows import Rows
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ __all__ = ["Line", "Toggles", "merged_blocks"]
 FOREVER = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Toggles:
     """A stretch of one line.
 

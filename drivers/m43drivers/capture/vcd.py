@@ -23,6 +23,7 @@ from m43drivers.capture.model import CaptureError, Provenance
 from m43drivers.capture.rows import WORD_BITS, Rows, states_of
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import INT64_MAX
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +132,7 @@ class _Words:
         return self._lines_before + self._text.count(b"\n", 0, word.start() if word else len(self._text)) + 1
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Session:
     """A dump of which the declarations are read."""
 
@@ -402,7 +403,7 @@ class _Body:
         self._scalar(word[-1], identifier, now)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Found:
     """What a piece holds.
 

@@ -31,6 +31,7 @@ MODULES = (
     "evidence",
     "pins",
     "checksum",
+    "wires",
     "shapes",
     "turns",
     "events",
@@ -50,7 +51,8 @@ PARTS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
 """Definitions that are taken out of their modules, because the rest of these needs construct or a newer Python."""
 
 REWRITES = (
-    (r"^from construct import ", "from .layouts import "),
+    (r"^from m43proto.records import record$", "from dataclasses import dataclass"),
+    (r"@record\(", "@dataclass("),
     (r"^from enum import StrEnum$", "from .older import StrEnum"),
     (r"^from itertools import pairwise$", "from .older import pairwise"),
     (r"^from typing import (.*), TypeAlias$", r"from typing import \1"),

@@ -228,7 +228,7 @@ def identifier(text: str) -> str:
 
 
 def _integer(field: Field) -> WireInteger | None:
-    integer = integer_of(field.encoding.wire)
+    integer = integer_of(field.encoding.wire_layout)
     return integer if integer is not None and integer.size in _INTEGER_SIZES else None
 
 

@@ -49,9 +49,9 @@ def integer_of(layout: construct.Construct[Any, Any]) -> WireInteger | None:
 
 def divisor_of(encoding: Encoding) -> int | None:
     """Return the integer by which an encoding divides every wire value (1: it leaves them as they are), or None."""
-    integer = integer_of(encoding.wire)
+    integer = integer_of(encoding.wire_layout)
     if integer is None or integer.size > _TRIED_SIZE:
-        return 1 if encoding.decode is encodings.plain(encoding.wire).decode else None
+        return 1 if encoding.decode is encodings.plain(encoding.wire_layout).decode else None
     one = encoding.decode(1)
     if not isinstance(one, int | float) or not one or not math.isfinite(one) or one > 1:
         return None
@@ -100,8 +100,8 @@ def encoding_text(encoding: Encoding) -> str:
     if encoding.labels is not None:
         return f"choice({encoding.name!r}, {dict(encoding.labels)!r})"
     if encoding.size is None:
-        return "plain(GreedyBytes)"
-    integer = integer_of(encoding.wire)
+        return "raw(None)"
+    integer = integer_of(encoding.wire_layout)
     if integer is None:
         return f"raw({encoding.size})"
     layout = f"Integer({integer.size}, {integer.order!r}, signed={integer.signed})"

@@ -134,11 +134,11 @@ def _field(key: str, field: Field) -> dict[str, Any]:
 @cache
 def _probe(encoding: Encoding) -> tuple[str, dict[int, Any]]:
     """Return the name of the wire integer, and what every wire value decodes to."""
-    text = getattr(encoding.wire, "fmtstr", "")
+    text = getattr(encoding.wire_layout, "fmtstr", "")
     name = _WIRES.get(text[-1:])
     if name is None or text[0] != "<":
         return "", {}
-    size: int = encoding.wire.sizeof()
+    size: int = encoding.wire_layout.sizeof()
     signed = name.startswith("int")
     low, high = (-(1 << 8 * size - 1), 1 << 8 * size - 1) if signed else (0, 1 << 8 * size)
     return name, {word: encoding.decode(word) for word in range(low, high)}
@@ -163,7 +163,7 @@ def rule_of(encoding: Encoding) -> Mapping[str, Any]:
 
 
 def _rule_of_bytes(encoding: Encoding) -> Mapping[str, Any]:
-    if not isinstance(encoding.wire, construct.Bytes | type(construct.GreedyBytes)):
+    if not isinstance(encoding.wire_layout, construct.Bytes | type(construct.GreedyBytes)):
         return {"rule": "raw"}
     if encoding.size and isinstance(encoding.decode(bytes(encoding.size)), str):
         return {"rule": "text"}

@@ -6,7 +6,6 @@ per distinct value; what is rare goes through them as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from m43drivers.bulk.fields import columns_of
 from m43proto.connection import UNKNOWN
 from m43proto.evidence import Evidence
 from m43proto.pins import Role
+from m43proto.records import record
 from m43proto.shapes import COMMAND_SIZE
 from m43tools.render.records import IDENTITY, plain
 
@@ -38,7 +38,7 @@ MOST_TEXTS = 1 << 16
 _HEX_BEFORE_DATA = 2 * (COMMAND_SIZE + 3)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Shown:
     """What of a stretch is to be shown.
 
@@ -75,7 +75,7 @@ def everything(stretch: Stretch) -> Shown:
     return Shown(stretch, *(np.arange(size) for size in sizes))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Slot:
     """A value of a record that differs from line to line.
 

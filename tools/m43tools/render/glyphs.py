@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m43proto.evidence import Evidence
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ASCII", "UNICODE", "Glyphs", "glyphs_for"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Glyphs:
     """The signs of one way to write; those of one column are equally wide.
 

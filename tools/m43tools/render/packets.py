@@ -7,12 +7,12 @@ that knows the layout: the Wireshark dissector and the tables of the spec are ma
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from m43proto.events import Cause, FragmentSeen, MessageSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
 from m43proto.pins import Role
+from m43proto.records import record
 from m43proto.shapes import LENGTH_SIZE, SHAPES
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ _MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class HeaderField:
     """One field of the header.
 
@@ -134,7 +134,7 @@ _STRUCT = struct.Struct("<" + "".join(field.code for field in HEADER))
 HEADER_SIZE = _STRUCT.size
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Packet:
     """One packet.
 

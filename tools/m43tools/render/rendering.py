@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Rendering"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Rendering:
     """What a writer needs to know.
 

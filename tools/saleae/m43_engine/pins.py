@@ -7,11 +7,11 @@ The position of a `Line` in `LINES` is its bit in every packed word of levels th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from .older import StrEnum
 from functools import cached_property
 
 from .evidence import Evidence
+from dataclasses import dataclass
 
 __all__ = ["LINES", "PINS", "Line", "Pin", "Role"]
 

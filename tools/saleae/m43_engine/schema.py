@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from dataclasses import dataclass
 from .shapes import SHAPES
 
 
@@ -83,6 +83,7 @@ class MessageSpec:
         evidence: how sure that is.
         source: citation.
         fields: its fields in wire order.
+        layouts: the construct layout of each part.
     """
 
     name: str

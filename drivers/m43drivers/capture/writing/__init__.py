@@ -7,7 +7,6 @@ gives the same bytes; a target is whole or as it was before.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from m43drivers.capture.writing.noise import NOISES, Noise, with_noise
 from m43drivers.capture.writing.replacing import replacing
 from m43drivers.capture.writing.resampling import Loss, resampled
 from m43drivers.capture.writing.sampling import EXACT_HZ, Samples, sampled
+from m43proto.records import record
 
 if TYPE_CHECKING:
     import os
@@ -55,7 +55,7 @@ SYNTHETIC = "Synthetic: computed by m43proto, not recorded."
 NAME = re.compile(r"\w(?:[\w .+-]{0,60}[\w+-])?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Writer:
     """One format that can be written.
 
@@ -79,7 +79,7 @@ WRITERS: dict[str, Writer] = {
 """Formats by the suffix of the path."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Format:
     """One format that a capture can be converted to.
 

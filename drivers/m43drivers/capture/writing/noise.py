@@ -8,12 +8,12 @@ that IEEE 754 fixes. Each line has a sequence of its own by its name, so one tha
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from m43drivers.capture.times import channel_of
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["NOISES", "Noise", "with_noise"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Noise:
     """How much noise.
 

@@ -11,6 +11,7 @@ import numpy as np
 from m43drivers.capture.rows import Rows
 from m43drivers.capture.times import INT64_MAX, nearest, period_ns, ticks_to_ns
 from m43drivers.capture.writing.sampling import EXACT_HZ, Samples, Stretch
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ def resampled(stream: CaptureStream, names: Sequence[str], rate_hz: int) -> tupl
     return Samples(tuple(names), rate_hz, _stretches(stream, grid, len(names), loss)), loss
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Grid:
     """Converts ticks of one length to samples of a rate."""
 

@@ -6,7 +6,6 @@ samples by none. A rate of 1 GHz sees everything, for times are whole nanosecond
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from m43drivers.capture.merge import merged_changes
 from m43drivers.capture.times import nearest, period_ns, ticks_to_ns
+from m43proto.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ EXACT_HZ = 10**9
 BATCH = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Stretch:
     """The next runs of equal samples.
 
@@ -45,7 +45,7 @@ class Stretch:
     count: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Samples:
     """Samples of several lines, as runs.
 

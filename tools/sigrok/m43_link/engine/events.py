@@ -8,11 +8,12 @@ first falling CLK edge and the last rising one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from .older import StrEnum
 from typing import TYPE_CHECKING
 
 from .checksum import wire_sum
+from dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

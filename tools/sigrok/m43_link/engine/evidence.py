@@ -8,10 +8,10 @@ A citation is a source's key, optionally with a place in it: ``BELL@bb20aad`` (a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from .older import StrEnum
 
 from .errors import DeclarationError
+from dataclasses import dataclass
 
 __all__ = ["SOURCES", "Evidence", "Source", "cited_sources"]
 

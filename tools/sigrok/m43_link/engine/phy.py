@@ -13,12 +13,12 @@ Without BODY_ACK there are no bursts: every eight clocks are a byte, and a rest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from .older import pairwise
 from typing import TYPE_CHECKING
 
 from .events import Cause, PinEvent, PinEventSeen
 from .pins import LINES, Line, Role
+from dataclasses import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

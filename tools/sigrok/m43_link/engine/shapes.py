@@ -7,11 +7,11 @@ The high nibble of the first command byte tells the shape: exact over all eleven
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from .older import StrEnum
 
 from .evidence import Evidence
 from .pins import Role
+from dataclasses import dataclass
 
 __all__ = ["COMMAND_SIZE", "LENGTH_SIZE", "SHAPES", "Shape", "ShapeRow", "shape_of"]
 

@@ -20,7 +20,7 @@ from .encodings import (
     raw,
 )
 from .evidence import Evidence
-from .layouts import Divided, GreedyBytes, Integer
+from .layouts import Divided, Integer
 from .schema import Field, MessageSpec, Part
 from .shapes import Shape
 
@@ -142,7 +142,7 @@ MESSAGES = (
         'A real body reads a block of 2239 bytes; the content is unknown, perhaps optical correction data.', Evidence.OBSERVED, 'BELL@ad79dd2, BELL@0b15280',
         (
             Field('argument_2', Part.ARGUMENT, 0, raw(2), '', 'always 00 00', Evidence.UNKNOWN, 'BELL@ad79dd2, BELL@0b15280', None, b'\x00\x00'),
-            Field('unknown_0', Part.BLOCK, 0, plain(GreedyBytes), '', 'the whole block', Evidence.UNKNOWN, 'BELL@ad79dd2, BELL@0b15280', None, None),
+            Field('unknown_0', Part.BLOCK, 0, raw(None), '', 'the whole block', Evidence.UNKNOWN, 'BELL@ad79dd2, BELL@0b15280', None, None),
         ),
         {},
     ),
@@ -151,7 +151,7 @@ MESSAGES = (
         'A real body asks for it after start-up; no answer is known.', Evidence.OBSERVED, 'BELL@0b15280',
         (
             Field('argument_2', Part.ARGUMENT, 0, raw(2), '', 'always 00 00', Evidence.UNKNOWN, 'BELL@0b15280', None, b'\x00\x00'),
-            Field('unknown_0', Part.BLOCK, 0, plain(GreedyBytes), '', 'the whole block', Evidence.UNKNOWN, 'BELL@0b15280', None, None),
+            Field('unknown_0', Part.BLOCK, 0, raw(None), '', 'the whole block', Evidence.UNKNOWN, 'BELL@0b15280', None, None),
         ),
         {},
     ),
@@ -160,7 +160,7 @@ MESSAGES = (
         'Listed once and never again: probably `ReadC2F3` with a byte misread.', Evidence.UNKNOWN, 'BELL@ad79dd2',
         (
             Field('argument_2', Part.ARGUMENT, 0, raw(2), '', 'always 00 00', Evidence.UNKNOWN, 'BELL@ad79dd2', None, b'\x00\x00'),
-            Field('unknown_0', Part.BLOCK, 0, plain(GreedyBytes), '', 'the whole block', Evidence.UNKNOWN, 'BELL@ad79dd2', None, None),
+            Field('unknown_0', Part.BLOCK, 0, raw(None), '', 'the whole block', Evidence.UNKNOWN, 'BELL@ad79dd2', None, None),
         ),
         {},
     ),

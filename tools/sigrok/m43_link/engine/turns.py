@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from .older import StrEnum
 
 from .pins import Role
+from dataclasses import dataclass
 from .shapes import COMMAND_SIZE, LENGTH_SIZE, Shape
 
 __all__ = ["AFTER_COMMAND", "TURNS", "Phase", "Turn"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Adapter", "Bytes", "Divided", "GreedyBytes", "Int8ul", "Int16sl", "Int16ul", "Integer", "SizeofError"]
+from .wires import Wire
 
+__all__ = ["Divided", "Integer", "in_units", "layout_of", "size_of"]
 
-class SizeofError(Exception):
-    """A layout has an open end."""
+_SIZES = {"b": 1, "h": 2, "i": 4, "q": 8}
 
 
 class Integer:
@@ -42,16 +42,14 @@ class Divided:
         return self._integer.parse(data) / self._divisor
 
 
-class Bytes:
+class _Bytes:
     """Bytes that stay bytes; None for an open end."""
 
     def __init__(self, size):
         self._size = size
 
     def sizeof(self):
-        """Return its bytes on the wire."""
-        if self._size is None:
-            raise SizeofError
+        """Return its bytes on the wire, or None."""
         return self._size
 
     def parse(self, data):
@@ -59,22 +57,33 @@ class Bytes:
         return bytes(data)
 
 
-class Adapter:
-    """A layout around another one, which decodes its value."""
+class _Unit:
+    """A wire value in its unit."""
 
-    def __init__(self, subcon):
-        self._subcon = subcon
-
-    def sizeof(self):
-        """Return its bytes on the wire."""
-        return self._subcon.sizeof()
+    def __init__(self, encoding):
+        self._layout = layout_of(encoding.wire)
+        self._decode = encoding.decode
 
     def parse(self, data):
         """Return the decoded value."""
-        return self._decode(self._subcon.parse(data), None, None)
+        return self._decode(self._layout.parse(data))
 
 
-Int8ul = Integer(1, "little", signed=False)
-Int16ul = Integer(2, "little", signed=False)
-Int16sl = Integer(2, "little", signed=True)
-GreedyBytes = Bytes(None)
+def layout_of(wire):
+    """Return the layout of a wire value."""
+    if not isinstance(wire, Wire):
+        return wire
+    if not wire.code:
+        return _Bytes(wire.size)
+    order, kind = wire.code
+    return Integer(_SIZES[kind.lower()], "big" if order == ">" else "little", kind.islower())
+
+
+def in_units(encoding):
+    """Return what parses values in units."""
+    return _Unit(encoding)
+
+
+def size_of(layout):
+    """Return the bytes of a layout, or None for an open end."""
+    return layout.sizeof()

@@ -18,7 +18,7 @@ from .encodings import (
     raw,
 )
 from .evidence import Evidence
-from .layouts import Divided, GreedyBytes, Integer
+from .layouts import Divided, Integer
 from .schema import Field, MessageSpec, Part
 from .shapes import Shape
 
