@@ -32,15 +32,13 @@ if TYPE_CHECKING:
     from m43proto.schema import Message
 
 __all__ = [
-    "DIALECTS",
     "SETTLED_POLLS",
+    "START_UP",
     "TIMEOUTS",
     "TRANSITIONS",
-    "Dialect",
     "DriveWatch",
     "Legality",
     "Session",
-    "Step",
     "Timeout",
     "Transition",
     "Wait",
@@ -177,77 +175,17 @@ TRANSITIONS |= {
 # The start-up
 
 
-@record(frozen=True, slots=True)
-class Step:
-    """One step of the start-up.
-
-    Attributes:
-        request: the message that the body sends.
-        command: its command.
-        block: the data that it writes.
-        clock_hold: whether the body holds CLK low behind it.
-        evidence: how sure the step is.
-        source: citation.
-    """
-
-    request: type[Message]
-    command: bytes
-    block: bytes
-    evidence: Evidence
-    source: str
-    clock_hold: bool = False
-
-
-@record(frozen=True, slots=True)
-class Dialect:
-    """How a body starts a lens and polls it.
-
-    Attributes:
-        name: what users call it.
-        steps: its start-up, in order.
-        poll: the command of its status message.
-        doc: what is known of it.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    poll: bytes
-    doc: str
-
-
-def _step(command: bytes, request: type[Message], source: str, block: bytes = b"", *, hold: bool = False) -> Step:
-    return Step(request, command, block, Evidence.CONFIRMED, source, hold)
-
-
-def _dialect(name: str, status_format: int, capability: str, doc: str) -> Dialect:
-    poll = Status.request(format=bytes([status_format]))
-    return Dialect(
-        name,
-        (
-            _step(Initialise.request(), Initialise, "BELL"),
-            _step(LinkCapability.request(), LinkCapability, "BELL"),
-            _step(SelectLinkMode.request(), SelectLinkMode, "BELL, BELL@ad79dd2", hold=True),
-            _step(Identify.request(), Identify, "BELL"),
-            _step(BodyCapability.request(), BodyCapability, "BELL@f7123ba, BELL@0b15280", bytes.fromhex(capability)),
-            _step(poll, Status, "BELL@046255c"),
-            _step(SetFocusRing.request(ring_direction="forward"), SetFocusRing, "BELL@0b15280"),
-            _step(EnableDrive.request(), EnableDrive, "BELL@0b15280"),
-        ),
-        poll,
-        doc,
-    )
-
-
-DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect
-    for dialect in (
-        _dialect("E-P1", 0x02, "00d10002", "status form 02; the data of 60 F0 are on record beside it (inferred)"),
-        _dialect(
-            "E-PL1", 0x06, "00000000", "status form 06; which data of 60 F0 belong to it is unknown, zeros are accepted"
-        ),
-    )
-}
-"""The two ways in which bodies are known to start a lens; the order is the same (specs/4-session.md §4.3)."""
+START_UP: tuple[type[Message], ...] = (
+    Initialise,
+    LinkCapability,
+    SelectLinkMode,
+    Identify,
+    BodyCapability,
+    Status,
+    SetFocusRing,
+    EnableDrive,
+)
+"""The steps of a start-up in order, the same for all bodies that are known (specs/4-session.md §4.3)."""
 
 
 # Waiting
@@ -296,7 +234,6 @@ TIMEOUTS: dict[Wait, Timeout] = {
 
 # Following a session
 
-_ORDER = tuple(step.request for step in next(iter(DIALECTS.values())).steps)
 
 _MOVES = {"move", "scan"}
 
@@ -344,12 +281,12 @@ class Session:
         if isinstance(message, Drive):
             moves = message.focus_operation in _MOVES or message.aperture_operation == "set"
             return Trigger.DRIVE if moves else Trigger.OTHER
-        if kind not in _ORDER:
+        if kind not in START_UP:
             return Trigger.OTHER
-        place = _ORDER.index(kind)
-        due = 0 if self._done == len(_ORDER) else self._done
+        place = START_UP.index(kind)
+        due = 0 if self._done == len(START_UP) else self._done
         if place == due:
-            return Trigger.LAST_STEP if place == len(_ORDER) - 1 else Trigger.STEP
+            return Trigger.LAST_STEP if place == len(START_UP) - 1 else Trigger.STEP
         return Trigger.POLL if kind is Status else Trigger.OUT_OF_ORDER
 
     def transition(self, role: Role, trigger: Trigger) -> Transition:
@@ -374,8 +311,8 @@ class Session:
         """Take a message whose transaction went well; return what it changes."""
         trigger = self.trigger_of(kind, message)
         changes = self.apply(trigger, t_ns)
-        if kind in _ORDER and trigger is not Trigger.POLL:
-            self._done = _ORDER.index(kind) + 1
+        if kind in START_UP and trigger is not Trigger.POLL:
+            self._done = START_UP.index(kind) + 1
         if isinstance(message, Status) and State.DRIVING in self.states.values() and self._watch.settled(message):
             changes += self.apply(Trigger.SETTLED, t_ns)
         return changes

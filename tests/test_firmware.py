@@ -8,10 +8,10 @@ from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.lockstep import Lockstep
 from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES
+from m43proto.dialects import DIALECTS
 from m43proto.ends import PinBody, Script
 from m43proto.events import MessageSeen, TransactionSeen, Violation
 from m43proto.messages import PUBLIC, Drive, Identify, Status
-from m43proto.session import DIALECTS
 from m43proto.shapes import Shape
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS
 from tests.firmware import FOCUS, SHUTTER, BodyProgram, LensProgram

@@ -20,7 +20,7 @@ import pytest
 
 from m43drivers.body.errors import LensError
 from m43drivers.transport import TransportError
-from m43proto.session import DIALECTS
+from m43proto.dialects import DIALECTS
 from m43tools.cli import main, with_paragraphs
 from m43tools.driving import EXITS
 from m43tools.lens import DEFAULT_LENS, EXIT_CODES, lens

@@ -12,13 +12,13 @@ from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.link import LensLink
 from m43drivers.simulator.profiles import PROFILES
 from m43proto.connection import Connection
+from m43proto.dialects import DIALECTS
 from m43proto.encodings import F_NUMBER
 from m43proto.ends import Answer, PinBody, PinLens, Script
 from m43proto.events import MessageSeen, PinEvent, PinEventSeen, TransactionSeen
 from m43proto.messages import PUBLIC, Drive, Identify, Status
 from m43proto.mount import Mount
 from m43proto.pins import Role
-from m43proto.session import DIALECTS
 from m43proto.states import State
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS
 from tests.observing import observed, of

@@ -15,12 +15,12 @@ from m43drivers.simulator.profiles import PROFILES, Profile
 from m43drivers.simulator.script import BodyScript, ScriptError, load_script, parse_script, script_names, step
 from m43drivers.simulator.session import Recording, SessionPlan, recorded
 from m43drivers.simulator.steps import REQUIRED, SETTINGS, STEPS
+from m43proto.dialects import DIALECTS
 from m43proto.ends import NEVER, PinLens, Script
 from m43proto.events import PinEvent, PinEventSeen, TransactionSeen, Violation
 from m43proto.messages import PROVISIONAL, PUBLIC, Drive, SetFocusRing, Status
 from m43proto.mount import Mount
 from m43proto.pins import LINES, Line
-from m43proto.session import DIALECTS
 from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS
 from tests.observing import observed, of
 

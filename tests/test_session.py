@@ -9,6 +9,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from m43proto.connection import Connection
+from m43proto.dialects import DIALECTS
 from m43proto.errors import LocalProtocolError
 from m43proto.events import (
     Cause,
@@ -22,7 +23,7 @@ from m43proto.events import (
 from m43proto.evidence import cited_sources
 from m43proto.messages import PUBLIC, Drive, Identify, Initialise, InitialiseF0, SetFocusRing, Status
 from m43proto.pins import Role
-from m43proto.session import DIALECTS, SETTLED_POLLS, TIMEOUTS, TRANSITIONS, Legality, Session, Wait
+from m43proto.session import SETTLED_POLLS, TIMEOUTS, TRANSITIONS, Legality, Session, Wait
 from m43proto.shapes import Shape
 from m43proto.states import State, Trigger
 from tests.observing import of

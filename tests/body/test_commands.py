@@ -21,8 +21,8 @@ from m43drivers.body.errors import (
 from m43drivers.body.life import Life
 from m43drivers.simulator.profiles import PROFILES
 from m43drivers.transport import Break
+from m43proto.dialects import DIALECTS
 from m43proto.messages import PROVISIONAL, PUBLIC, Drive
-from m43proto.session import DIALECTS
 from tests.body.support import OLYMPUS, Wire, driven, until
 from tests.virtualtime import run
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from m43drivers.body import BodyDriver, Lens
     from m43drivers.transport import Outcome
-    from m43proto.session import Step
+    from m43proto.dialects import Step
 
 
 def with_lens(

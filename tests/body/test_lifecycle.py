@@ -20,7 +20,7 @@ from m43drivers.body.errors import (
 )
 from m43drivers.simulator.profiles import PROFILES
 from m43drivers.transport import Break, Lost, TransportError, TransportLostError, TransportTimeoutError
-from m43proto.session import DIALECTS
+from m43proto.dialects import DIALECTS
 from tests.body.support import OLYMPUS, Seen, Wire, driven, until
 from tests.virtualtime import run
 

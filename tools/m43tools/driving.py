@@ -23,8 +23,8 @@ from m43drivers.body.errors import (
     LensRefusedError,
 )
 from m43drivers.transport import TransportError, TransportLostError, TransportTimeoutError
+from m43proto.dialects import DIALECTS
 from m43proto.records import record
-from m43proto.session import DIALECTS
 from m43tools.catalogues import combined
 from m43tools.render.glyphs import glyphs_for
 from m43tools.render.lens import identity_record, identity_rows, page, place_rows, raw_rows, status_record, status_rows

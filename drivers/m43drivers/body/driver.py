@@ -35,8 +35,9 @@ from m43drivers.body.polling import Polling
 from m43drivers.body.startup import start_up
 from m43drivers.body.status import BoundedStream, LensStatus
 from m43drivers.transport import Heartbeat, Lost, Polled, Report, Sign, TransportError, TransportLostError
+from m43proto.dialects import DIALECTS
 from m43proto.messages import PUBLIC, Drive, Identify, Status
-from m43proto.session import DIALECTS, TIMEOUTS, Wait
+from m43proto.session import TIMEOUTS, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -79,7 +80,7 @@ class BodyDriver:
 
     Args:
         transport: what carries the transactions; the driver opens and closes it.
-        dialect: how to start the lens (`m43proto.session.DIALECTS`).
+        dialect: how to start the lens (`m43proto.dialects.DIALECTS`).
         catalogue: the messages to know; stabilisation needs the provisional one.
         frame_hz: how often to poll.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m43drivers.body.bus import Bus
-    from m43proto.session import Dialect
+    from m43proto.dialects import Dialect
 
 __all__ = ["STEP_PAUSE_S", "Started", "start_up"]
 

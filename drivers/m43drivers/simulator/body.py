@@ -17,16 +17,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from m43proto.dialects import DIALECTS
 from m43proto.ends import PinBody, Script
 from m43proto.messages import PUBLIC, Drive, SetFocusRing, SetStabilisation, StabilisationStatus
-from m43proto.session import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m43proto.catalogue import Catalogue
+    from m43proto.dialects import Dialect
     from m43proto.events import TransactionSeen
-    from m43proto.session import Dialect
     from m43proto.timing import BodyTiming
 
 __all__ = ["ATTEMPTS", "FRAME_HZ", "FULL_SCAN", "Hand", "Outcome", "SimulatedBody", "focus_drive"]

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from m43drivers.simulator.body import ATTEMPTS, FRAME_HZ
 from m43drivers.simulator.steps import REQUIRED, SETTINGS, STEPS, Key, NotThisError, StepKind, Values
+from m43proto.dialects import DIALECTS
 from m43proto.errors import M43Error
 from m43proto.pins import Role
-from m43proto.session import DIALECTS
 from m43proto.shapes import SHAPES
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from m43drivers.simulator.body import SimulatedBody
     from m43proto.catalogue import Catalogue
+    from m43proto.dialects import Dialect
     from m43proto.ends import Script
-    from m43proto.session import Dialect
 
 __all__ = [
     "DEFAULT_DIALECT",

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from m43drivers.simulator.profiles import Profile
     from m43drivers.simulator.script import BodyScript
     from m43proto.catalogue import Catalogue
+    from m43proto.dialects import Dialect
     from m43proto.ends import PinLens
     from m43proto.pins import Line
-    from m43proto.session import Dialect
 
 __all__ = ["Recording", "SessionPlan", "recorded"]
 

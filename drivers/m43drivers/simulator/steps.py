@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from m43drivers.simulator.body import ATTEMPTS, FRAME_HZ, FULL_SCAN, SimulatedBody, focus_drive
+from m43proto.dialects import DIALECTS
 from m43proto.encodings import F_NUMBER, FOCAL_LENGTH, nearest
 from m43proto.errors import EncodeError
 from m43proto.messages import Drive, SetFocusRing, SetStabilisation, StabilisationStatus
-from m43proto.session import DIALECTS
 from m43proto.shapes import COMMAND_SIZE
 
 if TYPE_CHECKING:

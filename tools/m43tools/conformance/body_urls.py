@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from m43drivers.simulator.script import ScriptError, load_script
+from m43proto.dialects import DIALECTS
 from m43proto.errors import M43Error
-from m43proto.session import DIALECTS
 from m43proto.timing import BODY_TIMINGS, JITTERY, body_timing
 from m43tools.conformance.body_bench import SCRIPT, SimBodyBench
 from m43tools.conformance.body_mutants import BODY_MUTANTS, body_bench_with

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from m43proto.dialects import DIALECTS
 from m43proto.encodings import F_NUMBER, f_number_of
 from m43proto.messages import (
     BodyCapability,
@@ -26,7 +27,6 @@ from m43proto.messages import (
     StabilisationStatus,
     Status,
 )
-from m43proto.session import DIALECTS
 from m43tools.conformance.operations import (
     MS,
     SECOND,
@@ -52,8 +52,8 @@ from m43tools.conformance.operations import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from m43proto.dialects import Dialect
     from m43proto.schema import Message
-    from m43proto.session import Dialect
     from m43tools.conformance.operations import Step
 
 __all__ = [

@@ -9,7 +9,7 @@ import click
 from m43drivers.simulator.body import SimulatedBody
 from m43drivers.simulator.lockstep import Lockstep
 from m43drivers.simulator.script import load_script, script_names
-from m43proto.session import DIALECTS
+from m43proto.dialects import DIALECTS
 from m43proto.timing import BODY_TIMINGS, JITTERY, body_timing
 from m43tools.catalogues import combined
 from m43tools.simulate.told import told, write_log

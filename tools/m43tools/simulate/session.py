@@ -16,9 +16,9 @@ from m43drivers.simulator.faults import FAULTS, faults_named
 from m43drivers.simulator.profiles import PROFILES, profile_named
 from m43drivers.simulator.script import load_script, script_names
 from m43drivers.simulator.session import SessionPlan, recorded
+from m43proto.dialects import DIALECTS
 from m43proto.ends import NEVER
 from m43proto.pins import LINES, Line
-from m43proto.session import DIALECTS
 from m43proto.timing import BODY_TIMINGS, JITTERY, LENS_TIMINGS
 from m43tools.catalogues import combined
 from m43tools.output import progress_on_stderr

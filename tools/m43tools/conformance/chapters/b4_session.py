@@ -7,10 +7,10 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from m43proto.dialects import DIALECTS
 from m43proto.events import PinEvent
 from m43proto.messages import Drive, EnableDrive, Status
 from m43proto.pins import Line
-from m43proto.session import DIALECTS
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
 from m43tools.conformance.model import measured
 from m43tools.conformance.operations import MS, SECOND

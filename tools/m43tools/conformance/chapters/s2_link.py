@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from m43proto.dialects import DIALECTS
 from m43proto.events import PinEvent, Violation
 from m43proto.pins import Line
-from m43proto.session import DIALECTS
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
 from m43tools.conformance.operations import Transact
 from m43tools.conformance.recovery import answered_at, recovered

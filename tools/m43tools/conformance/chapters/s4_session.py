@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from m43proto.dialects import DIALECTS
 from m43proto.events import Cause, PinEvent
 from m43proto.messages import BodyCapability, EnableDrive, Initialise, InitialiseF0, SetFocusRing, Status
-from m43proto.session import DIALECTS
 from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
 from m43tools.conformance.operations import MS, SECOND, US
 from m43tools.conformance.recovery import ended, followed, recovered
