@@ -157,7 +157,9 @@ def entry_point() -> None:
     # Nothing here solves equations, and numpy's library for that takes long to start its threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _replace_closed_streams()
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # Or Python looks for garbage in all that was imported once more, before it lets go of it.
+    sys.exit(code)
 
 
 def _replace_closed_streams() -> None:

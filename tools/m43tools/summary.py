@@ -7,7 +7,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,7 @@ POLLS_KEPT = 1 << 14
 _STATUS, _IDENTIFY = (int.from_bytes(kind.spec.opcode, "big") for kind in (Status, Identify))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Gap:
+class Gap(NamedTuple):
     """The rest between two transactions.
 
     Attributes:
