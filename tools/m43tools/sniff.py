@@ -14,6 +14,7 @@ from m43drivers.bulk.columns import Stretch
 from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43tools.catalogues import combined
+from m43tools.cores import cores, decode_parts, fits
 from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
 from m43tools.render.binary import BINARY_FORMATS
 from m43tools.render.records import EVENT_NAMES
@@ -24,14 +25,16 @@ from m43tools.summary import Summary
 from m43tools.units import RATE, SIZE, TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import TextIO
 
     from m43drivers.bulk.decoder import Found
+    from m43drivers.bulk.parts import Parts
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
     from m43tools.many import Work
     from m43tools.output import Progress
+    from m43tools.sources import Source
 
 __all__ = ["sniff"]
 
@@ -114,7 +117,10 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
     help="Lines in a file of raw samples (default 8), or to ask of an analyser.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Decode at most N of many captures at once (default: cores)."
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Decode with at most N processes: many captures, or parts of a long .sr (default: cores).",
 )
 @click.option("--live", metavar="SOURCE", help="Decode what an analyser sees, while it runs (fx2lafw, sigrok:demo).")
 @click.option("--watch", is_flag=True, help="Live: a screen of figures instead of rows.")
@@ -182,7 +188,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
         if len(groups) > 1:
             ctx.exit(_sniff_many(request, groups, partial(_sniff_one, tuple(ctx.obj or ()), options), jobs))
     with progress_on_stderr(READING, DECODING) as progress:
-        ctx.exit(_sniff(request, progress))
+        ctx.exit(_sniff(request, progress, jobs or cores()))
 
 
 def _sniff_many(request: Request, groups: list[tuple[Path, ...]], work: Work, jobs: int | None) -> int:
@@ -210,22 +216,37 @@ def _sniff_one(
     return _sniff(Request(catalogue=combined(catalogues), **changed), progress)
 
 
-def _sniff(request: Request, progress: Progress) -> int:
+def _sniff(request: Request, progress: Progress, jobs: int = 1) -> int:
     options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
     source = open_source(request.captures, options, request.catalogue, progress)
     if request.layer == "bytes" and not source.has_bytes:
         raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
+    if jobs > 1 and source.parts is not None and fits(request):
+        summary = _decode_parts(request, source, source.parts, jobs)
+    else:
+        summary = _decode(request, source.found(), progress)
+    if not summary.messages:
+        click.echo(f"m43: {source.none_found}", err=True)
+    return EXIT_FINDINGS if summary.findings else 0
+
+
+def _decode_parts(request: Request, source: Source, parts: Parts, jobs: int) -> Summary:
+    with open_output(request.output) as stream:
+        summary = decode_parts(parts, request, None if request.summary else stream, source.told, jobs)
+        if request.summary:
+            write_summary(request, summary, stream)
+    return summary
+
+
+def _decode(request: Request, found: Iterator[Found], progress: Progress) -> Summary:
     summary = Summary(detailed=request.summary)
-    found = source.found()
     found = chain([next(found)], found)
     if request.form in BINARY_FORMATS:
         _write_binary(request, summary, found)
     else:
         with open_output(request.output) as stream:
             _write(request, summary, found, stream, progress)
-    if not summary.messages:
-        click.echo(f"m43: {source.none_found}", err=True)
-    return EXIT_FINDINGS if summary.findings else 0
+    return summary
 
 
 def _refuse_nonsense(request: Request) -> None:

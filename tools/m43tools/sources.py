@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 from m43drivers.bulk.decoder import End
 from m43drivers.bulk.looking import found_lines, living_lines
 from m43drivers.bulk.observing import observe_stream
+from m43drivers.bulk.parts import Parts
 from m43drivers.capture import CaptureError, open_stream
 from m43drivers.lines import lines_by_name, lines_by_request
 from m43proto.records import record
@@ -37,6 +39,10 @@ AUTO = "auto"
 """Instead of a mapping: find the lines in the traffic."""
 
 
+def _nobody(share: float) -> None:
+    """Tell nobody."""
+
+
 @record(frozen=True, slots=True)
 class Source:
     """What was read.
@@ -45,11 +51,15 @@ class Source:
         found: gives what body and lens said in it, in portions.
         has_bytes: whether it holds single bytes with their times.
         none_found: what to say when there is no transaction in it.
+        parts: the parts in which it can be decoded side by side, or None.
+        told: takes the share that is done; needed for `parts` alone, for `found` tells it.
     """
 
     found: Callable[[], Iterator[Found]]
     has_bytes: bool
     none_found: str
+    parts: Parts | None = None
+    told: Callable[[float], None] = _nobody
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -138,14 +148,18 @@ def _capture(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Catalo
 
     opened = open_stream(paths, rate_hz=options.rate, channels=options.channels, progress=told)
     stream, mapping = _mapped(opened, options.pins, progress)
-    stream, living, dead = living_lines(stream, mapping)
+    divisible = Parts.possible(stream, mapping)
+    looked = replace(stream, blocks=partial(stream.since, 0)) if divisible else stream
+    looked, living, dead = living_lines(looked, mapping)
     if dead:
         progress.hide()
         click.echo(f"m43: {', '.join(dead)} never changes: decoding without it", err=True)
     return Source(
-        partial(observe_stream, stream, living, catalogue),
+        partial(observe_stream, stream if divisible else looked, living, catalogue),
         has_bytes=True,
         none_found="no transaction found; are the lines right? Try --pins auto",
+        parts=Parts(stream, living, catalogue) if divisible and Parts.possible(stream, living) else None,
+        told=told,
     )
 
 

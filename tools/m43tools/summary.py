@@ -104,6 +104,7 @@ class Summary:
     shortest_gaps: list[Gap] = field(default_factory=list)
     longest_gaps: list[Gap] = field(default_factory=list)
     _polls_ns: array[int] = field(default_factory=lambda: array("q"))
+    _first: tuple[int, str] | None = None
     _previous: tuple[int, str] | None = None
 
     @property
@@ -146,9 +147,7 @@ class Summary:
             self._polls_ns.append(event.t_ns)
         if transaction.command[:2] == Identify.spec.opcode and self._is_news(event):
             self.identities.append(event)
-        if self._previous is not None:
-            end_ns, name = self._previous
-            self._add_gap(Gap(event.t_ns - end_ns, end_ns, name, event.name))
+        self._add_rest(event.t_ns, event.name)
         self._previous = (event.end_ns, event.name)
 
     def add_stretch(self, shown: Shown, catalogue: Catalogue) -> None:
@@ -181,6 +180,8 @@ class Summary:
         starts, ends = stretch.t_ns[some], stretch.end_ns[some]
         self.busy_ns += int((ends - starts).sum())
         self._polls_ns.extend(starts[opcodes == _STATUS].tolist())
+        if self._first is None:
+            self._first = (int(starts[0]), names[int(opcodes[0])])
         before_ns, before = self._previous or (int(starts[0]), "")
         rests = starts - np.concatenate([[before_ns], ends[:-1]])
         order = np.argsort(rests, kind="stable")
@@ -190,9 +191,40 @@ class Summary:
             self._add_gap(Gap(int(rests[at]), end_ns, name, names[int(opcodes[at])]))
         self._previous = (int(ends[-1]), names[int(opcodes[-1])])
 
+    def join(self, later: Summary) -> None:
+        """Take the figures of the part of the capture that follows."""
+        for mine, its in (
+            (self.messages, later.messages),
+            (self.wrong, later.wrong),
+            (self.violations, later.violations),
+            (self.pin_events, later.pin_events),
+        ):
+            mine.update(its)
+        self.evidence.update(later.evidence)
+        self.command_sums_wrong += later.command_sums_wrong
+        self.data_sums_wrong += later.data_sums_wrong
+        self.incomplete += later.incomplete
+        self.busy_ns += later.busy_ns
+        self.identities += [one for one in later.identities if self._is_news(one)]
+        self._polls_ns.extend(later._polls_ns)
+        if later._first is not None:
+            self._add_rest(*later._first)
+        for gap in dict.fromkeys([*later.shortest_gaps, *later.longest_gaps]):
+            self._add_gap(gap)
+        self._previous = later._previous or self._previous
+        self.end_ns = max(self.end_ns, later.end_ns)
+
     def _is_news(self, event: MessageSeen) -> bool:
         known = self.identities[-1].transaction.data if self.identities else None
         return event.transaction.complete and event.transaction.sums_ok and event.transaction.data != known
+
+    def _add_rest(self, t_ns: int, name: str) -> None:
+        """Take note of the gap before a transaction, or that it is the first."""
+        if self._previous is None:
+            self._first = (t_ns, name)
+        else:
+            end_ns, before = self._previous
+            self._add_gap(Gap(t_ns - end_ns, end_ns, before, name))
 
     def _add_gap(self, gap: Gap) -> None:
         self.shortest_gaps = heapq.nsmallest(GAPS_SHOWN, [*self.shortest_gaps, gap])

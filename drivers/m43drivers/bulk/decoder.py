@@ -54,12 +54,17 @@ class Decoder:
         lines: the lines that the levels really hold.
         catalogue: the messages to know.
         tick_ns: length of a tick in nanoseconds, not below 1.
+
+    Attributes:
+        sound: False if it was begun in the middle, and the engine was needed before the first whole transaction.
     """
 
     def __init__(self, lines: tuple[Line, ...], catalogue: Catalogue, tick_ns: Fraction) -> None:
         self._connection = Connection(catalogue=catalogue, lines=lines)
         self._shapes = shape_table(catalogue)
         self._tick_ns = tick_ns
+        self._unproved = False
+        self.sound = True
         self._longest_low = int((REST_NS - 1) / tick_ns)
         self._loose = True
         self._before: int | None = None
@@ -69,6 +74,25 @@ class Decoder:
         self._rose_ns = 0
         self._aligned = False
         self._last_tick: int | None = None
+
+    @property
+    def tick_ns(self) -> Fraction:
+        """Length of a tick in nanoseconds."""
+        return self._tick_ns
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is open, and nothing waits for more to come."""
+        return not self._loose and not len(self._ticks)
+
+    def begin(self, levels: int) -> None:
+        """Begin in the middle, at a moment at which nothing is open.
+
+        Args:
+            levels: the levels before it.
+        """
+        self._before = levels
+        self._loose, self._unproved = False, True
 
     def take(self, ticks: NDArray[np.int64], levels: NDArray[np.uint8]) -> Iterator[Found]:
         """Take the next rows; yield what they complete.
@@ -125,6 +149,9 @@ class Decoder:
 
     def _hand_over(self, rows: Rows, frame: FrameLines, row: int) -> None:
         """Let the engine go on from a row on."""
+        if self._unproved and self._last_tick is None:
+            self.sound = False
+        self._unproved = False
         shutter = frame.shutter_at(row)
         shutter_ns = None if shutter is None else nearest(shutter * self._tick_ns)
         last_ns = None if self._last_tick is None else nearest(self._last_tick * self._tick_ns)

@@ -39,9 +39,10 @@ class ChangeFinder:
     Args:
         unit: bytes per sample, 1 to 8, little-endian.
         mask: the lines that matter; line k is bit k.
+        start: number of the first sample.
     """
 
-    def __init__(self, unit: int, mask: int) -> None:
+    def __init__(self, unit: int, mask: int, start: int = 0) -> None:
         self._unit = unit
         self._dtype = np.dtype(f"<u{WIDTHS[unit]}")
         self._mask = self._dtype.type(mask)
@@ -51,7 +52,7 @@ class ChangeFinder:
         self._differs = np.empty(0, bool)
         self._alike = b""
         self._rest = b""
-        self._position = 0
+        self._position = start
         self._last: Any = None
         self._shown: Any = None
         self._ticks: list[NDArray[np.int64]] = []
@@ -78,7 +79,7 @@ class ChangeFinder:
 
     def block(self) -> Block | None:
         """Return what was found since the last one, or None before the first sample."""
-        if not self._position:
+        if self._last is None:
             return None
         ticks, states = _joined(self._ticks, np.dtype(np.int64)), _joined(self._states, self._dtype)
         self._ticks, self._states, self._rows = [], [], 0
@@ -87,7 +88,7 @@ class ChangeFinder:
     def _begin(self, data: bytes) -> None:
         first = self._integers(data, 0, self._unit)
         self._others = bool(first[0] & ~self._mask)
-        self._keep(np.zeros(1, np.int64), first & self._mask)
+        self._keep(np.full(1, self._position, np.int64), first & self._mask)
         self._remember(data[: self._unit], first[0])
 
     def _remember(self, sample: bytes, state: Any) -> None:
@@ -162,7 +163,7 @@ def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def changes_in(pieces: Iterable[bytes], unit: int, mask: int) -> Iterator[Block]:
+def changes_in(pieces: Iterable[bytes], unit: int, mask: int, start: int = 0) -> Iterator[Block]:
     """Find the changes in packed samples.
 
     Args:
@@ -170,8 +171,9 @@ def changes_in(pieces: Iterable[bytes], unit: int, mask: int) -> Iterator[Block]
             for a while.
         unit: bytes per sample, 1 to 8, little-endian.
         mask: the lines that matter.
+        start: number of the first sample.
     """
-    finder = ChangeFinder(unit, mask)
+    finder = ChangeFinder(unit, mask, start)
     for piece in pieces:
         finder.feed(piece)
         if (finder.full or not piece) and (block := finder.block()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from m43drivers.capture.ahead import ahead
@@ -68,16 +69,28 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
         members = _members(path, archive, device)
         tick_ns = period_ns(device.rate)
         last_sample_ns(path, _count(path, archive, members, device), tick_ns)
+        starts = _starts(archive, members, device.unit)
     labels = tuple(Label(name, aliases) for name, aliases in _labels(device))
 
+    everything = (1 << device.lines) - 1
+
+    def wanted(mask: int | None) -> int:
+        return everything if mask is None else mask & everything
+
     def blocks(mask: int | None) -> Iterator[Block]:
-        everything = (1 << device.lines) - 1
         with Archive(path) as archive:
             pieces = _pieces(archive, members, options)
-            with ahead(changes_in(pieces, device.unit, everything if mask is None else mask & everything)) as found:
+            with ahead(changes_in(pieces, device.unit, wanted(mask))) as found:
                 yield from found
 
-    return CaptureStream(labels, tick_ns, float(device.rate), Provenance(str(path), "sigrok", device.details), blocks)
+    def since(tick: int, mask: int | None) -> Iterator[Block]:
+        with Archive(path) as archive:
+            rest = members[starts.index(tick) :]
+            yield from changes_in(chain.from_iterable(map(archive.stream, rest)), device.unit, wanted(mask), tick)
+
+    provenance = Provenance(str(path), "sigrok", device.details)
+    marks = tuple(starts[1:])
+    return CaptureStream(labels, tick_ns, float(device.rate), provenance, blocks, marks=marks, since=since)
 
 
 def _check_version(path: Path, archive: Archive) -> None:
@@ -197,6 +210,14 @@ def _count(path: Path, archive: Archive, members: list[str], device: _Device) ->
     if rest:
         raise CaptureError(path, f"{total} bytes are no whole number of {device.unit} byte samples; save it again")
     return count
+
+
+def _starts(archive: Archive, members: list[str], unit: int) -> list[int]:
+    """Give the number of the first sample of each entry; none, unless all entries but the last hold whole samples."""
+    sizes = [archive.size(member) for member in members]
+    if any(size % unit for size in sizes[:-1]):
+        return [0]
+    return [0, *(bytes_before // unit for bytes_before in accumulate(sizes[:-1]))]
 
 
 def _pieces(archive: Archive, members: list[str], options: Options) -> Iterator[bytes]:

@@ -51,6 +51,10 @@ class Block:
     end: int
 
 
+def _from_the_start(tick: int, mask: int | None) -> Iterator[Block]:
+    raise NotImplementedError
+
+
 @record(frozen=True, slots=True, eq=False)
 class CaptureStream:
     """A recording of digital lines, whatever the file format was, read as it goes.
@@ -64,6 +68,8 @@ class CaptureStream:
             bits outside it are 0, and their changes make no row. The last block's `end` is the end of the capture.
             Raises `CaptureError` where the file breaks the format.
         again: whether `blocks` may be called more than once; false for a pipe.
+        marks: ticks at which the file can be read from, too, in order; a format that is read from its start has none.
+        since: yields the changes as `blocks` does, from 0 or one of `marks` on; the first row tells the levels there.
     """
 
     labels: tuple[Label, ...]
@@ -72,6 +78,8 @@ class CaptureStream:
     provenance: Provenance
     blocks: Callable[[int | None], Iterator[Block]]
     again: bool = True
+    marks: tuple[int, ...] = ()
+    since: Callable[[int, int | None], Iterator[Block]] = _from_the_start
 
     @property
     def channels(self) -> tuple[Label, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -38,8 +37,8 @@ def summary_json(summary: Summary, stream: TextIO) -> None:
         "poll_period_ns": None if polling is None else [polling.shortest_ns, polling.longest_ns],
         "identities": [fields_of(identity) for identity in summary.identities],
         "busy_ns": summary.busy_ns,
-        "shortest_gaps": [dataclasses.asdict(gap) for gap in summary.shortest_gaps],
-        "longest_gaps": [dataclasses.asdict(gap) for gap in summary.longest_gaps],
+        "shortest_gaps": [gap._asdict() for gap in summary.shortest_gaps],
+        "longest_gaps": [gap._asdict() for gap in summary.longest_gaps],
     }
     stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 
