@@ -222,7 +222,7 @@ def _sniff(request: Request, progress: Progress, jobs: int = 1) -> int:
     if request.layer == "bytes" and not source.has_bytes:
         raise click.UsageError("a recording of exchanges has no times of single bytes; use --layer transactions")
     if jobs > 1 and source.parts is not None and fits(request):
-        summary = _decode_parts(request, source, source.parts, jobs)
+        summary = _decode_parts(request, source, source.parts(jobs), jobs)
     else:
         summary = _decode(request, source.found(), progress)
     if not summary.messages:

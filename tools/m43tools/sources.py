@@ -51,14 +51,14 @@ class Source:
         found: gives what body and lens said in it, in portions.
         has_bytes: whether it holds single bytes with their times.
         none_found: what to say when there is no transaction in it.
-        parts: the parts in which it can be decoded side by side, or None.
+        parts: gives the parts in which so many processes can decode it side by side; or None.
         told: takes the share that is done; needed for `parts` alone, for `found` tells it.
     """
 
     found: Callable[[], Iterator[Found]]
     has_bytes: bool
     none_found: str
-    parts: Parts | None = None
+    parts: Callable[[int], Parts] | None = None
     told: Callable[[float], None] = _nobody
 
 
@@ -158,7 +158,7 @@ def _capture(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Catalo
         partial(observe_stream, stream if divisible else looked, living, catalogue),
         has_bytes=True,
         none_found="no transaction found; are the lines right? Try --pins auto",
-        parts=Parts(stream, living, catalogue) if divisible and Parts.possible(stream, living) else None,
+        parts=partial(Parts, stream, living, catalogue) if divisible and Parts.possible(stream, living) else None,
         told=told,
     )
 

@@ -17,6 +17,7 @@ from m43drivers.bulk.bursts import Bursts, FrameLines, Rows
 from m43drivers.bulk.chains import shape_table
 from m43drivers.bulk.decoder import AckedDecoder
 from m43drivers.bulk.observing import Words, channels_mask
+from m43drivers.capture.model import CaptureError
 from m43drivers.capture.times import nearest
 from m43proto.phy import REST_NS
 from m43proto.pins import Line
@@ -35,6 +36,12 @@ __all__ = ["SECTION_TICKS", "Part", "Parts", "Seam"]
 
 SECTION_TICKS = 1 << 25
 """Ticks of a section at least: some tenth of a second of work where the bus is busy."""
+
+LONGEST_SECTION = 1 << 28
+"""Ticks of a section at most, where the file can be cut: what is decoded of it has to wait for its turn."""
+
+SECTIONS_EACH = 4
+"""Sections for each process, so that one that has the busy ones is not waited for too long."""
 
 LOOKED_ROWS = 1 << 13
 """Changes in which a seam is looked for at the start of a section: some ten transactions."""
@@ -66,19 +73,20 @@ class Parts:
         stream: a recording that can be read from its `marks` on, with ticks not below a nanosecond.
         mapping: the channel of each line, by its number; BODY_ACK among them.
         catalogue: the messages to know.
+        jobs: how many processes will share them.
     """
 
-    def __init__(self, stream: CaptureStream, mapping: Mapping[Line, int], catalogue: Catalogue) -> None:
+    def __init__(self, stream: CaptureStream, mapping: Mapping[Line, int], catalogue: Catalogue, jobs: int) -> None:
         self._stream = stream
         self._mapping = mapping
         self._catalogue = catalogue
-        self._starts = _spaced(stream.marks)
+        self._starts = _spaced(stream.marks, jobs)
         self._seam = cache(self._found_seam)
 
     @staticmethod
     def possible(stream: CaptureStream, mapping: Mapping[Line, int]) -> bool:
         """Tell whether a capture can be decoded in more than one part."""
-        return Line.BODY_ACK in mapping and stream.tick_ns >= 1 and len(_spaced(stream.marks)) > 1
+        return Line.BODY_ACK in mapping and stream.tick_ns >= 1 and any(mark >= SECTION_TICKS for mark in stream.marks)
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -97,27 +105,26 @@ class Parts:
         while stop < len(self) and self._seam(stop) is None:
             stop += 1
         behind = self._seam(stop) if stop < len(self) else None
-        return Part(self._blocks(first), Words(self._mapping), self._decoder(), seam, behind, stop)
-
-    def _blocks(self, number: int) -> Iterator[Block]:
-        return self._stream.since(self._starts[number], channels_mask(self._mapping))
+        blocks = self._stream.since(self._starts[first], channels_mask(self._mapping))
+        return Part(blocks, Words(self._mapping), self._decoder(), seam, behind, stop)
 
     def _decoder(self) -> AckedDecoder:
         return AckedDecoder(tuple(self._mapping), self._catalogue, self._stream.tick_ns)
 
     def _found_seam(self, number: int) -> Seam | None:
         """Look for a seam where a section begins."""
-        words = Words(self._mapping)
-        ticks, levels, found = np.empty(0, np.int64), np.empty(0, np.uint8), 0
-        end = self._starts[number + 1] if number + 1 < len(self) else None
-        for block in self._blocks(number):
-            some = block.ticks < end if end is not None else slice(None)
-            ticks = np.concatenate([ticks, block.ticks[some]])
-            levels = np.concatenate([levels, words.of(block.states[some])])
-            found = len(ticks)
-            if found >= LOOKED_ROWS or (end is not None and block.end >= end):
-                break
-        return self._seam_in(ticks[:LOOKED_ROWS], levels[:LOOKED_ROWS]) if found else None
+        words, ticks, levels = Words(self._mapping), np.empty(0, np.int64), np.empty(0, np.uint8)
+        next_start = self._starts[number + 1] if number + 1 < len(self) else None
+        blocks = self._stream.since(self._starts[number], channels_mask(self._mapping), LOOKED_ROWS)
+        try:
+            for block in blocks:
+                ticks = np.concatenate([ticks, block.ticks])
+                levels = np.concatenate([levels, words.of(block.states)])
+                if len(ticks) >= LOOKED_ROWS or block.end + 1 == next_start:
+                    break
+        except CaptureError:
+            return None  # Whoever decodes the part before comes to it, and tells.
+        return self._seam_in(ticks, levels)
 
     def _seam_in(self, ticks: NDArray[np.int64], levels: NDArray[np.uint8]) -> Seam | None:
         quiet = np.flatnonzero((levels & _BUSY == 0) & (levels & _CLK != 0))
@@ -191,10 +198,11 @@ class Part:
         return first, np.iinfo(np.int64).max if self._until is None else self._until.tick
 
 
-def _spaced(marks: tuple[int, ...]) -> list[int]:
+def _spaced(marks: tuple[int, ...], jobs: int) -> list[int]:
     """Return where sections begin: the start, and the marks that are far enough from the one before."""
+    ticks = min(max(marks[-1] // (SECTIONS_EACH * jobs), SECTION_TICKS), LONGEST_SECTION) if marks else 0
     starts = [0]
     for mark in marks:
-        if mark - starts[-1] >= SECTION_TICKS:
+        if mark - starts[-1] >= ticks:
             starts.append(mark)
     return starts

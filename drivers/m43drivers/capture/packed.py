@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_LINES", "MAX_UNIT", "ChangeFinder", "changes_in"]
+__all__ = ["MAX_LINES", "MAX_UNIT", "ROWS_OF_A_BLOCK", "ChangeFinder", "changes_in"]
 
 MAX_UNIT = 8
 MAX_LINES = 8 * MAX_UNIT
@@ -40,9 +40,10 @@ class ChangeFinder:
         unit: bytes per sample, 1 to 8, little-endian.
         mask: the lines that matter; line k is bit k.
         start: number of the first sample.
+        rows: how many changes make a block.
     """
 
-    def __init__(self, unit: int, mask: int, start: int = 0) -> None:
+    def __init__(self, unit: int, mask: int, start: int = 0, rows: int = ROWS_OF_A_BLOCK) -> None:
         self._unit = unit
         self._dtype = np.dtype(f"<u{WIDTHS[unit]}")
         self._mask = self._dtype.type(mask)
@@ -53,6 +54,7 @@ class ChangeFinder:
         self._alike = b""
         self._rest = b""
         self._position = start
+        self._enough = rows
         self._last: Any = None
         self._shown: Any = None
         self._ticks: list[NDArray[np.int64]] = []
@@ -62,7 +64,7 @@ class ChangeFinder:
     @property
     def full(self) -> bool:
         """Whether enough has been found for a block."""
-        return self._rows >= ROWS_OF_A_BLOCK
+        return self._rows >= self._enough
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes, cut anywhere."""
@@ -163,7 +165,9 @@ def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def changes_in(pieces: Iterable[bytes], unit: int, mask: int, start: int = 0) -> Iterator[Block]:
+def changes_in(
+    pieces: Iterable[bytes], unit: int, mask: int, start: int = 0, rows: int = ROWS_OF_A_BLOCK
+) -> Iterator[Block]:
     """Find the changes in packed samples.
 
     Args:
@@ -172,8 +176,9 @@ def changes_in(pieces: Iterable[bytes], unit: int, mask: int, start: int = 0) ->
         unit: bytes per sample, 1 to 8, little-endian.
         mask: the lines that matter.
         start: number of the first sample.
+        rows: how many changes make a block.
     """
-    finder = ChangeFinder(unit, mask, start)
+    finder = ChangeFinder(unit, mask, start, rows)
     for piece in pieces:
         finder.feed(piece)
         if (finder.full or not piece) and (block := finder.block()):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from m43drivers.capture.ahead import ahead
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.common import Meter, Options, bare, distinct_labels, one_line, shown
 from m43drivers.capture.model import CaptureError, Provenance, RateMissingError
-from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, changes_in
+from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, ROWS_OF_A_BLOCK, changes_in
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 from m43proto.records import record
@@ -83,10 +83,10 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
             with ahead(changes_in(pieces, device.unit, wanted(mask))) as found:
                 yield from found
 
-    def since(tick: int, mask: int | None) -> Iterator[Block]:
+    def since(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
         with Archive(path) as archive:
-            rest = members[starts.index(tick) :]
-            yield from changes_in(chain.from_iterable(map(archive.stream, rest)), device.unit, wanted(mask), tick)
+            pieces = _with_pauses(archive, members[starts.index(tick) :])
+            yield from changes_in(pieces, device.unit, wanted(mask), tick, rows or ROWS_OF_A_BLOCK)
 
     provenance = Provenance(str(path), "sigrok", device.details)
     marks = tuple(starts[1:])
@@ -227,6 +227,13 @@ def _pieces(archive: Archive, members: list[str], options: Options) -> Iterator[
             yield piece
             done += len(piece)
             meter.at(done)
+
+
+def _with_pauses(archive: Archive, members: list[str]) -> Iterator[bytes]:
+    """Inflate entries; a block ends with each, so that who wants a few of them only gets not much more."""
+    for member in members:
+        yield from archive.stream(member)
+        yield b""
 
 
 def _labels(device: _Device) -> list[tuple[str, tuple[str, ...]]]:

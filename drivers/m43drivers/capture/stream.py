@@ -6,7 +6,7 @@ block by block: position and state, never a sample of an idle line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from m43proto.records import record
 
@@ -51,8 +51,15 @@ class Block:
     end: int
 
 
-def _from_the_start(tick: int, mask: int | None) -> Iterator[Block]:
-    raise NotImplementedError
+class Since(Protocol):
+    """Reads a file from one of its marks on."""
+
+    def __call__(self, tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+        """Yield the changes."""
+
+
+def _from_the_start(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+    raise NotImplementedError("a format without marks")
 
 
 @record(frozen=True, slots=True, eq=False)
@@ -69,7 +76,9 @@ class CaptureStream:
             Raises `CaptureError` where the file breaks the format.
         again: whether `blocks` may be called more than once; false for a pipe.
         marks: ticks at which the file can be read from, too, in order; a format that is read from its start has none.
-        since: yields the changes as `blocks` does, from 0 or one of `marks` on; the first row tells the levels there.
+        since: yields the changes as `blocks` does, from 0 or one of `marks` on; the first row has the levels there. Its
+            second argument is the mask, its third how many changes make a block (None for the usual), and no block
+            reaches over a mark.
     """
 
     labels: tuple[Label, ...]
@@ -79,7 +88,7 @@ class CaptureStream:
     blocks: Callable[[int | None], Iterator[Block]]
     again: bool = True
     marks: tuple[int, ...] = ()
-    since: Callable[[int, int | None], Iterator[Block]] = _from_the_start
+    since: Since = _from_the_start
 
     @property
     def channels(self) -> tuple[Label, ...]:
