@@ -18,7 +18,7 @@ from m43tools import cores as cores_module
 from m43tools.cli import main
 from tests.recordings import BAD_POLL, session, vcd
 
-SECTION = 1 << 17
+SECTION = 1 << 18
 """Samples of a section here: some ten frames."""
 
 if not hasattr(os, "fork"):
@@ -32,7 +32,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, path = open_capture(vcd(folder, session(BAD_POLL, frames=100))), folder / "long.sr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("m43drivers.capture.writing.sigrok.ENTRY_BYTES", 1 << 16)
-        write_capture(path, source.channels, source.end_ns, rate_hz=2_000_000)
+        write_capture(path, source.channels, source.end_ns, rate_hz=4_000_000)
     return path
 
 
@@ -57,7 +57,7 @@ def run(capture: Path, jobs: int, *options: str) -> tuple[int, bytes]:
         ["--format", "csv"],
         ["--format", "jsonl", "--layer", "bytes"],
         ["--format", "csv", "--layer", "transactions"],
-        ["--format", "jsonl", "--only", "Status,frame_sync", "--from", "0.2", "--to", "1.9"],
+        ["--format", "jsonl", "--only", "Status,frame_sync", "--from", "0.2", "--to", "1.3"],
         ["--summary"],
         ["--summary", "--format", "jsonl"],
     ],
@@ -120,10 +120,17 @@ def test_a_damaged_entry_is_told_behind_what_comes_before_it(
     assert shared[1].count("\n") > 10
 
 
-def test_ctrl_c_ends_all_processes(capture: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_ctrl_c_ends_all_processes(capture: Path, unbuffered: str) -> None:
+    """Without a buffer, Python would drop the rest of a write that the signal cuts short."""
     command = [sys.executable, "-c", PROGRAM, "sniff", str(capture), "--layer", "bytes", "--format", "jsonl"]
     with subprocess.Popen(
-        [*command, "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
+        [*command, "--jobs", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     ) as running:
         assert running.stdout is not None
         assert running.stdout.read(1) == b"{"

@@ -6,6 +6,7 @@ This file imports nothing but click, so that ``m43 --help`` answers at once; a s
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from importlib import import_module
@@ -157,6 +158,7 @@ def entry_point() -> None:
     # Nothing here solves equations, and numpy's library for that takes long to start its threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _replace_closed_streams()
+    _buffer_stdout()
     code = main()
     gc.freeze()  # Or Python looks for garbage in all that was imported once more, before it lets go of it.
     sys.exit(code)
@@ -167,3 +169,12 @@ def _replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _buffer_stdout() -> None:
+    """Give stdout a buffer where `PYTHONUNBUFFERED` took it: without one, Python drops the rest of a write cut short."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors, line_buffering=sys.stdout.isatty()
+        )
