@@ -11,17 +11,18 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m43drivers.capture import CaptureError, open_capture
-from m43drivers.capture.archive import PIECE, _inflated
+from m43drivers.capture import CaptureError, open_capture, open_stream
+from m43drivers.capture.archive import PIECE, Archive, _inflated
 from tests.capture.support import capture_of, edges, plain, refusal_of
 from tests.capture.writers import channel, sigrok_bytes, sigrok_metadata, sigrok_zip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 METADATA = sigrok_metadata(["CLK", "DATA"], 1_000_000, 1)
@@ -336,3 +337,70 @@ def test_a_deflate_stream_that_ends_before_its_input_ends() -> None:
     pieces = list(islice(_inflated([early, b"more"]), 50))
     assert len(pieces) < 50
     assert b"".join(pieces) == held
+
+
+def repeated(tmp_path: Path, members: list[bytes], crc: int | None = None) -> Path:
+    """Write a session of one line a sample; `crc` replaces the last member's in the zip directory."""
+    path = tmp_path / "repeated.sr"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("version", "2")
+        archive.writestr(
+            "metadata",
+            "[device 1]\ncapturefile=logic-1\ntotal probes=8\nsamplerate=1 MHz\nunitsize=1\n",
+        )
+        for number, data in enumerate(members, 1):
+            archive.writestr(f"logic-1-{number}", data)
+        entry = archive.getinfo(f"logic-1-{len(members)}")
+        entry.CRC = entry.CRC if crc is None else crc
+    return path
+
+
+IDLE, HIGH, BUSY = bytes(5000), b"\x01" * 5000, bytes(2000) + b"\x01\x03" * 1500
+NOISE = bytes(1000) + b"\x80" * 3000 + bytes(1000)
+"""Changes in a line that does not matter below."""
+
+
+@pytest.mark.parametrize("mask", [None, 0x7F])
+@pytest.mark.parametrize(
+    ("members", "inflated"),
+    [
+        ([IDLE, IDLE, IDLE], 2),
+        ([IDLE, IDLE, BUSY, IDLE, IDLE, HIGH, IDLE], 6),
+        ([IDLE, BUSY, HIGH, HIGH, HIGH, IDLE, IDLE, IDLE], 6),
+        ([BUSY, BUSY, BUSY], 3),
+    ],
+)
+def test_an_entry_like_an_earlier_still_one_is_not_inflated_again(
+    tmp_path: Path, members: list[bytes], inflated: int, mask: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = repeated(tmp_path, members)
+    streamed: list[str] = []
+    original = Archive.stream
+
+    def stream(self: Archive, name: str) -> Iterator[bytes]:
+        streamed.append(name)
+        return original(self, name)
+
+    opened = open_stream(path)
+    monkeypatch.setattr(Archive, "stream", stream)
+    blocks = list(opened.blocks(mask))
+    samples = np.frombuffer(b"".join(members), np.uint8)
+    expected = np.flatnonzero(np.diff(samples, prepend=samples[0] ^ 1))
+    assert np.concatenate([block.ticks for block in blocks]).tolist() == expected.tolist()
+    assert np.concatenate([block.states for block in blocks]).tolist() == samples[expected].tolist()
+    assert blocks[-1].end == len(samples) - 1
+    assert len(streamed) == inflated
+
+
+def test_changes_of_other_lines_are_passed_over_with_their_entry(tmp_path: Path) -> None:
+    members = [NOISE, NOISE, NOISE, BUSY]
+    blocks = list(open_stream(repeated(tmp_path, members)).blocks(0x7F))
+    samples = np.frombuffer(b"".join(members), np.uint8) & 0x7F
+    expected = np.flatnonzero(np.diff(samples, prepend=samples[0] ^ 1))
+    assert np.concatenate([block.ticks for block in blocks]).tolist() == expected.tolist()
+
+
+def test_an_entry_like_an_earlier_one_with_another_crc_is_damaged(tmp_path: Path) -> None:
+    opened = open_stream(repeated(tmp_path, [IDLE, IDLE, IDLE, IDLE], crc=1))
+    with pytest.raises(CaptureError, match="logic-1-4: fails its CRC check"):
+        list(opened.blocks(None))

@@ -172,7 +172,7 @@ def _replace_closed_streams() -> None:
 
 
 def _buffer_stdout() -> None:
-    """Give stdout a buffer where `PYTHONUNBUFFERED` took it: without one, Python drops the rest of a write cut short."""
+    """Give stdout a buffer where `PYTHONUNBUFFERED` took it: without one, Python drops the rest of a cut write."""
     raw = getattr(sys.stdout, "buffer", None)
     if isinstance(raw, io.RawIOBase):
         sys.stdout = io.TextIOWrapper(

@@ -25,6 +25,7 @@ __all__ = ["Archive"]
 PIECE = 1 << 18
 COMPRESSED_PIECE = 1 << 14
 MAX_TEXT = 1 << 20
+MAX_SEALED = 1 << 16
 
 # Deflate spends at least 2 bits on 258 bytes, so it expands at most 1032:1; the slack is for tiny entries.
 MAX_EXPANSION = 1032
@@ -83,6 +84,13 @@ class Archive:
         if self.size(name) > MAX_TEXT:
             raise self._error(name, f"is larger than {MAX_TEXT} bytes; this is no capture's {name}")
         return b"".join(self.stream(name)).decode("utf-8", "replace")
+
+    def seal(self, name: str) -> tuple[bytes, int, int] | None:
+        """Give what makes two small entries the same: their compressed bytes, size and CRC; None for a larger entry."""
+        entry = self._entries[name]
+        if entry.compress_size > MAX_SEALED:
+            return None
+        return b"".join(self._packed(name)), self.size(name), entry.CRC
 
     def stream(self, name: str) -> Iterator[bytes]:
         """Inflate an entry in pieces of at most 256 KiB; size and CRC are checked on the way.

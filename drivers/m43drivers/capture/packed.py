@@ -5,7 +5,7 @@ Samples come in pieces and are gone with their piece; only changes stay. An idle
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_LINES", "MAX_UNIT", "ROWS_OF_A_BLOCK", "ChangeFinder", "changes_in"]
+__all__ = ["MAX_LINES", "MAX_UNIT", "ROWS_OF_A_BLOCK", "ChangeFinder", "Still", "changes_in"]
 
 MAX_UNIT = 8
 MAX_LINES = 8 * MAX_UNIT
@@ -29,6 +29,20 @@ STRIP = 1 << 14
 
 ROWS_OF_A_BLOCK = 1 << 17
 """Changes that make a block: enough that what a block costs beside its rows does not count."""
+
+
+class Still(NamedTuple):
+    """Where a finder stands.
+
+    Attributes:
+        found: how many changes it has found.
+        shown: the levels of the lines that matter.
+        last: the last sample.
+    """
+
+    found: int
+    shown: Any
+    last: Any
 
 
 class ChangeFinder:
@@ -60,6 +74,7 @@ class ChangeFinder:
         self._ticks: list[NDArray[np.int64]] = []
         self._states: list[NDArray[Any]] = []
         self._rows = 0
+        self._found = 0
 
     @property
     def full(self) -> bool:
@@ -77,6 +92,21 @@ class ChangeFinder:
             self._begin(data)
         for start, end in self._busy(data, size):
             self._find(data, start, end)
+        self._position += size // self._unit
+
+    @property
+    def still(self) -> Still | None:
+        """What holds now, when the samples end here with a whole one."""
+        return None if self._rest or self._last is None else Still(self._found, self._shown, self._last)
+
+    def pass_over(self, size: int, last: Any) -> None:
+        """Take bytes that are known to hold no change.
+
+        Args:
+            size: how many bytes; whole samples.
+            last: the last sample.
+        """
+        self._last = last
         self._position += size // self._unit
 
     def block(self) -> Block | None:
@@ -149,6 +179,7 @@ class ChangeFinder:
             self._ticks.append(ticks)
             self._states.append(states)
             self._rows += ticks.size
+            self._found += ticks.size
 
     def _integers(self, data: bytes, start: int, end: int) -> NDArray[Any]:
         if self._unit == self._dtype.itemsize:
@@ -165,9 +196,7 @@ def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def changes_in(
-    pieces: Iterable[bytes], unit: int, mask: int, start: int = 0, rows: int = ROWS_OF_A_BLOCK
-) -> Iterator[Block]:
+def changes_in(pieces: Iterable[bytes], unit: int, mask: int) -> Iterator[Block]:
     """Find the changes in packed samples.
 
     Args:
@@ -175,10 +204,8 @@ def changes_in(
             for a while.
         unit: bytes per sample, 1 to 8, little-endian.
         mask: the lines that matter.
-        start: number of the first sample.
-        rows: how many changes make a block.
     """
-    finder = ChangeFinder(unit, mask, start, rows)
+    finder = ChangeFinder(unit, mask)
     for piece in pieces:
         finder.feed(piece)
         if (finder.full or not piece) and (block := finder.block()):

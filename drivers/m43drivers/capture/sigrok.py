@@ -15,7 +15,7 @@ from m43drivers.capture.ahead import ahead
 from m43drivers.capture.archive import Archive
 from m43drivers.capture.common import Meter, Options, bare, distinct_labels, one_line, shown
 from m43drivers.capture.model import CaptureError, Provenance, RateMissingError
-from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, ROWS_OF_A_BLOCK, changes_in
+from m43drivers.capture.packed import MAX_LINES, MAX_UNIT, ROWS_OF_A_BLOCK, ChangeFinder, Still
 from m43drivers.capture.stream import Block, CaptureStream, Label
 from m43drivers.capture.times import last_sample_ns, period_ns
 from m43proto.records import record
@@ -69,7 +69,8 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
         members = _members(path, archive, device)
         tick_ns = period_ns(device.rate)
         last_sample_ns(path, _count(path, archive, members, device), tick_ns)
-        starts = _starts(archive, members, device.unit)
+        sizes = [archive.size(member) for member in members]
+        starts = _starts(sizes, device.unit)
     labels = tuple(Label(name, aliases) for name, aliases in _labels(device))
 
     everything = (1 << device.lines) - 1
@@ -78,15 +79,15 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
         return everything if mask is None else mask & everything
 
     def blocks(mask: int | None) -> Iterator[Block]:
-        with Archive(path) as archive:
-            pieces = _pieces(archive, members, options)
-            with ahead(changes_in(pieces, device.unit, wanted(mask))) as found:
-                yield from found
+        meter = Meter(options.progress, sum(sizes))
+        finder = ChangeFinder(device.unit, wanted(mask))
+        with Archive(path) as archive, ahead(_changes(archive, members, finder, meter)) as found:
+            yield from found
 
     def since(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+        finder = ChangeFinder(device.unit, wanted(mask), tick, rows or ROWS_OF_A_BLOCK)
         with Archive(path) as archive:
-            pieces = _with_pauses(archive, members[starts.index(tick) :])
-            yield from changes_in(pieces, device.unit, wanted(mask), tick, rows or ROWS_OF_A_BLOCK)
+            yield from _changes(archive, members[starts.index(tick) :], finder)
 
     provenance = Provenance(str(path), "sigrok", device.details)
     marks = tuple(starts[1:])
@@ -212,28 +213,41 @@ def _count(path: Path, archive: Archive, members: list[str], device: _Device) ->
     return count
 
 
-def _starts(archive: Archive, members: list[str], unit: int) -> list[int]:
+def _starts(sizes: list[int], unit: int) -> list[int]:
     """Give the number of the first sample of each entry; none, unless all entries but the last hold whole samples."""
-    sizes = [archive.size(member) for member in members]
     if any(size % unit for size in sizes[:-1]):
         return [0]
     return [0, *(bytes_before // unit for bytes_before in accumulate(sizes[:-1]))]
 
 
-def _pieces(archive: Archive, members: list[str], options: Options) -> Iterator[bytes]:
-    meter, done = Meter(options.progress, sum(map(archive.size, members))), 0
-    for member in members:
-        for piece in archive.stream(member):
-            yield piece
-            done += len(piece)
-            meter.at(done)
+def _changes(archive: Archive, members: list[str], finder: ChangeFinder, meter: Meter | None = None) -> Iterator[Block]:
+    """Find the changes in entries; a block ends with each where no meter runs, for who wants some entries only.
 
-
-def _with_pauses(archive: Archive, members: list[str]) -> Iterator[bytes]:
-    """Inflate entries; a block ends with each, so that who wants a few of them only gets not much more."""
+    An entry that is byte for byte an earlier one, which held no change, is not inflated again: most of a slow bus at a
+    high rate is one idle line, in entries that are all alike.
+    """
+    known: tuple[object, Still] | None = None
+    done = 0
     for member in members:
-        yield from archive.stream(member)
-        yield b""
+        seal, before = archive.seal(member), finder.still
+        if known is not None and before is not None and known[0] == seal and known[1].shown == before.shown:
+            finder.pass_over(archive.size(member), known[1].last)
+            done += archive.size(member)
+        else:
+            for piece in archive.stream(member):
+                finder.feed(piece)
+                if finder.full and (block := finder.block()):
+                    yield block
+                done += len(piece)
+                if meter is not None:
+                    meter.at(done)
+            after = finder.still
+            if seal is not None and before is not None and after is not None and after.found == before.found:
+                known = seal, after
+        if meter is None and (block := finder.block()):
+            yield block
+    if last := finder.block():
+        yield last
 
 
 def _labels(device: _Device) -> list[tuple[str, tuple[str, ...]]]:
