@@ -46,13 +46,14 @@ class Rows:
         self.changed = np.empty_like(levels)
         np.bitwise_xor(levels[1:], levels[:-1], out=self.changed[1:])
         self.changed[:1] = levels[:1] ^ np.uint8(before)
+        self._changing = int(np.bitwise_or.reduce(self.changed)) if len(levels) else 0
 
     def __len__(self) -> int:
         return len(self.ticks)
 
     def where(self, mask: np.uint8) -> NDArray[np.int64]:
         """Return the rows in which one of these lines changes."""
-        return np.flatnonzero(self.changed & mask != 0)
+        return np.flatnonzero(self.changed & mask != 0) if self._changing & int(mask) else np.empty(0, np.int64)
 
     def levels_before(self, row: int) -> int:
         """Return the levels before a row."""

@@ -67,7 +67,8 @@ class JsonWriter:
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a line."""
-        return _ENCODE(value)
+        is_number = type(value) is int or (type(value) is float and value - value == 0)
+        return repr(value) if is_number else _ENCODE(value)  # An encoder sets out for each value anew.
 
     def line(self, event: Event) -> str:
         """Return the line of one event."""
