@@ -6,7 +6,9 @@ JSON lines. ``--short`` leaves out what takes minutes; ``--growth`` adds capture
 ``--profile`` tells the seconds of each stage on the dense capture.
 
 Ours is compiled before, as an installer does, and runs without the variables that keep Python from using that: with
-`PYTHONDONTWRITEBYTECODE` an editable install compiles itself anew at each start, for a tenth of a second.
+`PYTHONDONTWRITEBYTECODE` an editable install compiles itself anew at each start, for a tenth of a second. ``--m43``
+measures that of another environment, such as one made by ``pip install .``. Memory is measured in a run of its own:
+that of all processes of ours together, what they share counted once.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -125,7 +128,7 @@ class Result:
         peer_s: median of sigrok-cli, s; None where it did not run.
         ratio: of the medians.
         goal: what it should be.
-        peak_mib: most memory of ours, MiB.
+        peak_mib: most memory of all processes of ours, what they share counted once, MiB.
         ours_cpu_s: the same as `ours_s` of the time on all cores, which other work on the machine changes less.
         peer_cpu_s: that of sigrok-cli.
     """
@@ -147,18 +150,19 @@ done = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
 _, status, used = os.wait4(done, 0)
 wall_s = time.perf_counter() - start_s
 code = os.waitstatus_to_exitcode(status)
-json.dump([code, wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], sys.stderr)
+json.dump([code, wall_s, used.ru_utime + used.ru_stime], sys.stderr)
 """
-"""A program of a few MiB that runs another: what a large one starts counts with the memory of the large one."""
+"""A small program that runs another."""
+
+LOOK_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a run took: wall time and time on all cores in s, most memory in MiB."""
+    """What a run took: wall time, and time on all cores, in s."""
 
     wall_s: float
     cpu_s: float
-    peak_mib: float
 
 
 def run(command: Sequence[str | Path], out: Path) -> Taken:
@@ -173,9 +177,36 @@ def run(command: Sequence[str | Path], out: Path) -> Taken:
     return Taken(*taken)
 
 
-def ours(case: Case, path: Path) -> list[str | Path]:
+def peak_mib(command: Sequence[str | Path], out: Path) -> float:
+    """Return the most memory that a program and its processes take together, what they share counted once."""
+    variables = {name: value for name, value in os.environ.items() if name not in UNUSUAL}
+    peak_kib = 0
+    with out.open("wb") as stream, subprocess.Popen(command, stdout=stream, env=variables) as running:
+        while running.poll() is None:
+            peak_kib = max(peak_kib, sum(map(_pss_kib, [running.pid, *_children(running.pid)])))
+            time.sleep(LOOK_S)
+    return peak_kib / 1024
+
+
+def _children(process: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _pss_kib(process: int) -> int:
+    """Return the memory of a process, and its share of what it has in common with others."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def ours(m43: Path, case: Case, path: Path) -> list[str | Path]:
     """Return our command."""
-    return [sys.executable, "-m", "m43tools", "sniff", path, *case.layer, "--format", "jsonl"]
+    return [m43, "sniff", path, *case.layer, "--format", "jsonl"]
 
 
 def peer(case: Case, path: Path) -> list[str | Path]:
@@ -192,11 +223,11 @@ def compile_ours() -> None:
             compileall.compile_dir(folder, quiet=1)
 
 
-def measure(case: Case, path: Path, out: Path, rounds: int, *, alone: bool) -> Result:
+def measure(m43: Path, case: Case, path: Path, out: Path, rounds: int, *, alone: bool) -> Result:
     """Run both programs alternately."""
     mine, theirs = [], []
     for _ in range(rounds):
-        mine.append(run(ours(case, path), out))
+        mine.append(run(ours(m43, case, path), out))
         if not alone:
             theirs.append(run(peer(case, path), out))
     ours_s, peer_s = _median(mine, "wall_s"), _median(theirs, "wall_s")
@@ -206,7 +237,7 @@ def measure(case: Case, path: Path, out: Path, rounds: int, *, alone: bool) -> R
         peer_s,
         peer_s / ours_s if peer_s and ours_s else None,
         case.goal,
-        max(taken.peak_mib for taken in mine),
+        peak_mib(ours(m43, case, path), out),
         _median(mine, "cpu_s") or 0.0,
         _median(theirs, "cpu_s"),
     )
@@ -271,6 +302,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="TEXT", default="", help="only cases whose name holds this")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    here = Path(sys.executable).with_name("m43")
+    parser.add_argument("--m43", type=Path, metavar="FILE", default=here, help="which m43 (default: this one's)")
     parser.add_argument("--folder", type=Path, help="where the captures are made (default: a temporary folder)")
     return parser.parse_args()
 
@@ -304,7 +337,8 @@ def main() -> None:
             print(f"| {'capture':26} | {PEER:>9} s | ours s   | ratio      | goal    | MiB   | CPU s, both    |")
             for case in chosen(asked):
                 path = case.write(folder)
-                results.append(measure(case, path, folder / "out", 1 if asked.growth else asked.rounds, alone=alone))
+                rounds = 1 if asked.growth else asked.rounds
+                results.append(measure(asked.m43, case, path, folder / "out", rounds, alone=alone))
                 print(told(results[-1]), flush=True)
                 if path != REAL:
                     path.unlink()

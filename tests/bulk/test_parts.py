@@ -41,7 +41,7 @@ def marked(changes: Changes, end: int, marks: Sequence[int]) -> CaptureStream:
     """Return changes as a stream that can be read from some ticks on; blocks end before each of them."""
     whole = stream_of(changes, end)
 
-    def since(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+    def since(tick: int, mask: int | None, rows: int | None = None, until: int = 0) -> Iterator[Block]:
         (block,) = whole.blocks(mask)
         bounds = [mark for mark in marks if mark > tick]
         for start, stop in zip([tick, *bounds], [*bounds, end + 1], strict=True):
@@ -139,8 +139,8 @@ def test_what_cannot_be_read_is_told_by_the_part_that_comes_to_it() -> None:
     marks = [waveform.now_ns // 2]
     whole = marked(waveform.changes, waveform.now_ns, marks)
 
-    def since(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
-        for block in whole.since(tick, mask, rows):
+    def since(tick: int, mask: int | None, rows: int | None = None, until: int = 0) -> Iterator[Block]:
+        for block in whole.since(tick, mask, rows, until):
             if block.end >= marks[0]:
                 raise CaptureError(Path("-"), "is damaged")
             yield block

@@ -37,7 +37,7 @@ FORMS = ("jsonl", "csv")
 CHUNK = 1 << 20
 """Characters that go through the pipe at once."""
 
-KEPT = 1 << 23
+KEPT = 1 << 21
 """Characters of a part that are kept in memory; more go to a file."""
 
 

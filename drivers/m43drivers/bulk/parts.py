@@ -105,7 +105,8 @@ class Parts:
         while stop < len(self) and self._seam(stop) is None:
             stop += 1
         behind = self._seam(stop) if stop < len(self) else None
-        blocks = self._stream.since(self._starts[first], channels_mask(self._mapping))
+        end = self._starts[stop] if behind else np.iinfo(np.int64).max
+        blocks = self._stream.since(self._starts[first], channels_mask(self._mapping), None, int(end))
         return Part(blocks, Words(self._mapping), self._decoder(), seam, behind, stop)
 
     def _decoder(self) -> AckedDecoder:

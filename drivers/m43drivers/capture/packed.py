@@ -95,6 +95,11 @@ class ChangeFinder:
         self._position += size // self._unit
 
     @property
+    def position(self) -> int:
+        """How many samples lie before those that come next."""
+        return self._position
+
+    @property
     def still(self) -> Still | None:
         """What holds now, when the samples end here with a whole one."""
         return None if self._rest or self._last is None else Still(self._found, self._shown, self._last)

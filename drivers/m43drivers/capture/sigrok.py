@@ -81,13 +81,13 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
     def blocks(mask: int | None) -> Iterator[Block]:
         meter = Meter(options.progress, sum(sizes))
         finder = ChangeFinder(device.unit, wanted(mask))
-        with Archive(path) as archive, ahead(_changes(archive, members, finder, meter)) as found:
+        with Archive(path) as archive, ahead(_changes(archive, members, finder, meter=meter)) as found:
             yield from found
 
-    def since(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+    def since(tick: int, mask: int | None, rows: int | None = None, until: int = 0) -> Iterator[Block]:
         finder = ChangeFinder(device.unit, wanted(mask), tick, rows or ROWS_OF_A_BLOCK)
         with Archive(path) as archive:
-            yield from _changes(archive, members[starts.index(tick) :], finder)
+            yield from _changes(archive, members[starts.index(tick) :], finder, until=until)
 
     provenance = Provenance(str(path), "sigrok", device.details)
     marks = tuple(starts[1:])
@@ -220,8 +220,10 @@ def _starts(sizes: list[int], unit: int) -> list[int]:
     return [0, *(bytes_before // unit for bytes_before in accumulate(sizes[:-1]))]
 
 
-def _changes(archive: Archive, members: list[str], finder: ChangeFinder, meter: Meter | None = None) -> Iterator[Block]:
-    """Find the changes in entries; a block ends with each where no meter runs, for who wants some entries only.
+def _changes(
+    archive: Archive, members: list[str], finder: ChangeFinder, *, until: int | None = None, meter: Meter | None = None
+) -> Iterator[Block]:
+    """Find the changes in entries; from a sample on, a block ends with each entry, for who wants no more of them.
 
     An entry that is byte for byte an earlier one, which held no change, is not inflated again: most of a slow bus at a
     high rate is one idle line, in entries that are all alike.
@@ -244,7 +246,7 @@ def _changes(archive: Archive, members: list[str], finder: ChangeFinder, meter: 
             after = finder.still
             if seal is not None and before is not None and after is not None and after.found == before.found:
                 known = seal, after
-        if meter is None and (block := finder.block()):
+        if until is not None and finder.position >= until and (block := finder.block()):
             yield block
     if last := finder.block():
         yield last

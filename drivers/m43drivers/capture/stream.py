@@ -54,11 +54,11 @@ class Block:
 class Since(Protocol):
     """Reads a file from one of its marks on."""
 
-    def __call__(self, tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+    def __call__(self, tick: int, mask: int | None, rows: int | None = None, until: int = 0) -> Iterator[Block]:
         """Yield the changes."""
 
 
-def _from_the_start(tick: int, mask: int | None, rows: int | None = None) -> Iterator[Block]:
+def _from_the_start(tick: int, mask: int | None, rows: int | None = None, until: int = 0) -> Iterator[Block]:
     raise NotImplementedError("a format without marks")
 
 
@@ -78,7 +78,7 @@ class CaptureStream:
         marks: ticks at which the file can be read from, too, in order; a format that is read from its start has none.
         since: yields the changes as `blocks` does, from 0 or one of `marks` on; the first row has the levels there. Its
             second argument is the mask, its third how many changes make a block (None for the usual), and no block
-            reaches over a mark.
+            reaches over a mark from the fourth on.
     """
 
     labels: tuple[Label, ...]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "Shown", "Slot", "StretchRenderer", "everything", "in_order"]
 
-MOST_TEXTS = 1 << 16
+MOST_TEXTS = 1 << 13
 """Texts of values that are kept at most, per field."""
 
 _HEX_BEFORE_DATA = 2 * (COMMAND_SIZE + 3)
