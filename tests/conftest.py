@@ -1,4 +1,4 @@
-"""Which tests measure the coverage of `m43proto`: its own, and nobody else's.
+"""Which tests measure the coverage of `m43proto`, its own and nobody else's; and Ctrl-C for the programs of all tests.
 
 What the other tests happen to pass through proves little about the protocol, and measuring makes them several times
 slower.
@@ -6,6 +6,7 @@ slower.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,12 @@ OF_THE_PROTOCOL = {
     for name in ("catalogues", "connection", "encodings", "ends", "messages", "schema", "session", "tables")
 }
 """The files that `m43proto` is held to 100 % of its branches by."""
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to what it starts in the background: programs that ignore Ctrl-C hand that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:

@@ -14,7 +14,8 @@ from m43drivers.simulator.profiles import PROFILES
 from m43proto.errors import M43Error
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43tools.conformance.bench import SimBench
-from m43tools.conformance.cases import CASES
+from m43tools.conformance.cases import ALL_CASES, CASES
+from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.mutants import BASE, MUTANTS, bench_with
 from m43tools.conformance.operations import SECOND
 from m43tools.conformance.runner import Options, interviewed, run_live
@@ -119,6 +120,15 @@ class Matrix:
         return tuple(case for case in self.cases if case not in bitten) if self.everything else ()
 
     @property
+    def mild(self) -> dict[str, tuple[str, ...]]:
+        """Return the broken lenses on which a case of a MUST that is written for them only warned, with those cases."""
+        only_warned = {
+            name: tuple(one for one in meant if self.red[name].get(one) is Verdict.WARN and _judges_a_must(one))
+            for name, meant in self.meant.items()
+        }
+        return {name: cases for name, cases in only_warned.items() if cases}
+
+    @property
     def avalanches(self) -> dict[str, int]:
         """Return the broken lenses that FAIL too many cases beside those written for them, with their number."""
         beside = {
@@ -130,7 +140,11 @@ class Matrix:
     @property
     def whole(self) -> bool:
         """Whether the good lenses pass, every broken one is found by its cases and few others, and every case bites."""
-        return not (any(self.good.values()) or self.survivors or self.toothless or self.avalanches)
+        return not (any(self.good.values()) or self.survivors or self.mild or self.toothless or self.avalanches)
+
+
+def _judges_a_must(case: str) -> bool:
+    return CLAUSES[ALL_CASES[case].clauses[0]].level is Level.MUST
 
 
 def verdicts_on(bench: Bench, cases: Sequence[str] = ()) -> Report:
@@ -226,7 +240,9 @@ def _spread(
         yield from map(tried, names)
         return
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(jobs, len(names)), initializer=_begin_worker) as pool:
+    # A process with threads cannot be forked safely.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(names)), mp_context=context, initializer=_begin_worker) as pool:
         try:
             with interrupts_held():
                 found = [pool.submit(tried, name) for name in names]
@@ -272,6 +288,7 @@ def matrix_text(matrix: Matrix) -> str:
         shown = " ".join(f"{'*' if case in meant else ''}{case}" for case in found)
         lines.append(f"{name:24} {len(found):3} red  {shown}")
     lines += [f"SURVIVED {name}: {' '.join(cases)} did not find it" for name, cases in matrix.survivors.items()]
+    lines += [f"MILD {name}: {' '.join(cases)} only warned, though it is a MUST" for name, cases in matrix.mild.items()]
     lines += [f"TOOTHLESS {case}: red for none of the broken {matrix.what}" for case in matrix.toothless]
     lines += [
         f"AVALANCHE {name}: {count} FAIL beside those written for it" for name, count in matrix.avalanches.items()
