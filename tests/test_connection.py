@@ -23,6 +23,7 @@ from m43proto.events import (
 )
 from m43proto.evidence import Evidence
 from m43proto.messages import PROVISIONAL, PUBLIC, Status
+from m43proto.phy import PinDecoder
 from m43proto.pins import LINES, Line, Role
 from m43proto.shapes import Shape
 from tests.observing import BARE, observed, of
@@ -719,6 +720,47 @@ def test_without_ack_lines_the_end_in_a_command_leaves_a_fragment() -> None:
     assert [event.command for event in of(TransactionSeen, events)] == [IDENTIFY.command]
     assert [event.data.hex() for event in of(FragmentSeen, events)] == ["c18001"]
     assert of(Violation, events) == []
+
+
+# in two parts
+
+
+def halves(waveform: Waveform) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the changes up to the middle of the pause behind the first transaction, and those behind it."""
+    cut_ns = (waveform.transactions[0][1] + waveform.transactions[1][0]) // 2
+    first = [change for change in waveform.changes if change[0] <= cut_ns]
+    return first, waveform.changes[len(first) :]
+
+
+@pytest.mark.parametrize("lines", [LINES, BARE], ids=["all lines", "bare"])
+def test_an_observer_goes_on_where_another_one_is_at_rest(lines: tuple[Line, ...]) -> None:
+    waveform = drawn(POLL, IDENTIFY)
+    first, second = halves(waveform)
+    mask = sum(line.mask for line in lines)
+    former, latter = Connection(lines=lines), Connection(lines=lines)
+    assert (former.hunting, former.at_rest) == (lines == BARE, False)
+    rested = []
+    for t_ns, levels in first:
+        former.receive_levels(t_ns, levels & mask)
+        rested.append(former.at_rest)
+    assert (former.hunting, former.at_rest) == (False, True)
+    assert not all(rested)
+    latter.rejoin(former.resumed, waveform.transactions[0][1])
+    assert (latter.hunting, latter.at_rest) == (False, True)
+    for t_ns, levels in second:
+        latter.receive_levels(t_ns, levels & mask)
+    latter.receive_end(second[-1][0])
+    assert [*former.events(), *latter.events()] == observed(waveform.changes, lines=lines)
+
+
+def test_what_another_decoder_of_levels_has_found_is_the_same() -> None:
+    waveform = drawn(INITIALISE, POLL, DRIVE)
+    decoder, connection = PinDecoder(LINES), Connection()
+    for t_ns, levels in waveform.changes:
+        for signal in decoder.receive(t_ns, levels):
+            connection.receive_signal(signal)
+    connection.receive_end(waveform.changes[-1][0])
+    assert list(connection.events()) == observed(waveform.changes)
 
 
 # anything at all

@@ -11,7 +11,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from m43proto.drafts import Draft
-from m43proto.ends import Answer, PinBody, PinLens, Script
+from m43proto.ends import Answer, PinBody, PinEnd, PinLens, Script
 from m43proto.events import ByteSeen, Cause, FragmentSeen, PinEvent, PinEventSeen, TransactionSeen, Violation
 from m43proto.evidence import cited_sources
 from m43proto.messages import PUBLIC
@@ -183,6 +183,44 @@ def test_ends_that_are_unplugged_leave_their_lines_low() -> None:
     mount.unplug(body)
     assert mount.levels == 0
     assert list(mount.run(HOUR_NS)) == []
+
+
+def test_a_body_that_has_ended_takes_up_another_script() -> None:
+    session = Session(two_polls)
+    asleep_ns = session.mount.now_ns
+    session.body.begin(two_polls)
+    session.mount.rouse(session.body, asleep_ns + 1_000_000)
+    again = list(session.mount.run(HOUR_NS))
+    assert session.body.done
+    assert min(t_ns for t_ns, _ in again) >= asleep_ns + 1_000_000
+    seen = of(TransactionSeen, observed([*session.changes, *again]))
+    assert [(event.command, event.complete) for event in seen] == [(POLL, True)] * 4
+
+
+def test_ends_in_lockstep_make_the_edges_that_they_make_on_a_mount() -> None:
+    """Each end is stepped with what the other drives, as somebody else's simulator would."""
+    body = PinBody(BODY_TIMINGS["bell_body"], two_polls, PUBLIC.shape_of)
+    lens = PinLens(LENS_TIMINGS["bell_lens"], Memory(), PUBLIC.shape_of)
+    ends, next_ns = (body, lens), {body: 0, lens: 0}
+    shown: dict[PinEnd, dict[Line, int | None]] = {body: {}, lens: {}}
+    now_ns, changes = 0, [(0, 0)]
+    while not body.done:
+        now_ns = min(next_ns.values())
+        moved = [end for end in ends if next_ns[end] <= now_ns]
+        while moved:
+            end = moved.pop(0)
+            other = lens if end is body else body
+            before = shown[end]
+            shown[end], due_ns = end.step(now_ns, shown[other])
+            next_ns[end] = HOUR_NS if due_ns is None else due_ns
+            if shown[end] != before:
+                moved.append(other)
+        levels = sum(line.mask for line in LINES if shown[body].get(line) or shown[lens].get(line))
+        if changes[-1][1] != levels:
+            changes.append((now_ns, levels))
+    expected = of(TransactionSeen, Session(two_polls).events)
+    assert of(TransactionSeen, observed(changes)) == expected
+    assert len(expected) == 2
 
 
 def test_a_lens_that_is_too_slow_for_the_clock_gives_wrong_bits() -> None:

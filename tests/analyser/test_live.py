@@ -129,11 +129,12 @@ def test_a_loss_at_the_very_end_is_told() -> None:
 
 
 def test_stopping_brings_what_was_under_way() -> None:
-    idle = [lambda: time.sleep(0.01)] * 500
-    with LiveStream(Script([0], *idle, last=[[1, 1]])) as live:
+    stopped = threading.Event()
+    with LiveStream(Script([0], lambda: stopped.wait(30), [2], last=[[1, 1]])) as live:
         items = live.items()
         first = next(items)
         live.stop()
+        stopped.set()
         assert expanded([first, *items])[0] == [0, 1, 1]
 
 
@@ -172,21 +173,26 @@ def test_a_source_that_does_not_begin_is_closed() -> None:
 
 
 async def test_an_event_loop_is_not_blocked() -> None:
-    idle = [lambda: time.sleep(0.02)] * 5
-    turns = 0
+    """The source goes on only when the event loop has turned often enough."""
+    turned = threading.Event()
+    seen: list[bool] = []
+
+    def wait() -> None:
+        seen.append(turned.wait(30))
+        turned.clear()
 
     async def turn() -> None:
-        nonlocal turns
         while True:
-            turns += 1
-            await asyncio.sleep(0.001)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            turned.set()
 
     turning = asyncio.create_task(turn())
-    with LiveStream(Script([0, 1], *idle, [1, 2], *idle, [3])) as live:
+    with LiveStream(Script([0, 1], wait, [1, 2], wait, wait, [3])) as live:
         levels = expanded([item async for item in live.items_async()])[0]
     turning.cancel()
     assert levels == [0, 1, 1, 2, 3]
-    assert turns > 20
+    assert seen == [True, True, True]
 
 
 async def test_a_defect_reaches_an_event_loop_too() -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -141,27 +142,66 @@ def test_a_ring_of_files_keeps_the_newest(tmp_path: Path) -> None:
     assert not result.full
 
 
+class Disk:
+    """A disk that stands still from its first write on, until it is let go.
+
+    Attributes:
+        goes: set it, and the disk goes on.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes = threading.Event()
+        self._news = threading.Condition()
+        self._begun = self._done = 0
+        usual = recorder.SessionFile.write
+
+        def write(file: recorder.SessionFile, starts: Any, states: Any, ticks: int) -> None:
+            self._tell(file.ticks + ticks, file.ticks)
+            assert self.goes.wait(30)
+            usual(file, starts, states, ticks)
+            self._tell(file.ticks, file.ticks)
+
+        monkeypatch.setattr(recorder.SessionFile, "write", write)
+
+    def wait_begun(self, ticks: int) -> None:
+        """Wait until so many samples are written, or being written."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._begun >= ticks, 30)
+
+    def wait_done(self, ticks: int) -> None:
+        """Wait until so many samples are written."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._done >= ticks, 30)
+
+    def _tell(self, begun: int, done: int) -> None:
+        with self._news:
+            self._begun, self._done = begun, done
+            self._news.notify_all()
+
+
 def test_a_slow_disk_loses_whole_blocks_that_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual, slow = recorder.SessionFile.write, [0.3]
-
-    def write(file: recorder.SessionFile, *arguments: Any) -> None:
-        if slow:
-            time.sleep(slow.pop())
-        usual(file, *arguments)
-
-    monkeypatch.setattr(recorder.SessionFile, "write", write)
+    disk = Disk(monkeypatch)
     samples = noise(100_000, 5)
-    with LiveRecorder(tmp_path / "a.sr", NAMES, 1_000_000, capacity=10_000) as recording:
-        for block in blocks_of(samples, [5_000]):
+    first, second, *blocks = blocks_of(samples, [5_000])
+    with LiveRecorder(tmp_path / "a.sr", NAMES, 1_000_000, capacity=8_000) as recording:
+        recording.take(first)
+        disk.wait_begun(5_000)
+        # The second has room behind the first; eight more do not.
+        for block in (second, *blocks[:8]):
             recording.take(block)
-            time.sleep(0.02)
+        disk.goes.set()
+        disk.wait_done(10_000)
+        for block in blocks[8:]:
+            recording.take(block)
+            disk.wait_done(block.end + 1)
         result = recording.close()
-    assert result.lost_ticks > 0
-    assert result.lost_ticks % 5_000 == 0
+    assert result.lost_ticks == 40_000
     found = samples_in(tmp_path / "a.sr")
-    assert np.count_nonzero(found != samples[: len(found)]) <= result.lost_ticks
-    assert np.array_equal(found[-5_000:], samples[len(found) - 5_000 : len(found)])
-    assert "(overrun)" in open_capture(tmp_path / "a.sr").provenance.details["comment"]
+    assert np.array_equal(found[:10_000], samples[:10_000])
+    assert set(found[10_000:50_000]) == {samples[9_999]}
+    assert np.array_equal(found[50_000:], samples[50_000:])
+    comment = open_capture(tmp_path / "a.sr").provenance.details["comment"]
+    assert "0.010000 s to 0.050000 s (overrun)" in comment
 
 
 def test_a_full_disk_ends_the_recording_and_says_where_its_rest_is(

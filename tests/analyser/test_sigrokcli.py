@@ -118,11 +118,12 @@ def test_a_program_that_does_not_stop_is_ended_by_force(tmp_path: Path) -> None:
 
 @posix
 def test_rate_and_channels_are_given_to_the_program(tmp_path: Path) -> None:
-    path = program(tmp_path, f"echo $* > {tmp_path}/asked; cat > {tmp_path}/pressed; printf a")
+    path = program(tmp_path, f"echo $* > {tmp_path}/asked; printf a; cat > {tmp_path}/pressed")
     with LiveStream(sigrok("ols,conn=/dev/x", Settings(channels=3), program=path)) as live:
-        time.sleep(0.2)
+        items = live.items()
+        next(items)
         live.stop()
-        list(live.items())
+        list(items)
     asked = (tmp_path / "asked").read_text()
     assert asked == "-d ols:conn=/dev/x --config samplerate=8000000 -C D0,D1,D2 --continuous -O binary\n"
     assert (tmp_path / "pressed").read_bytes() == b"\n"

@@ -23,8 +23,10 @@ import numpy as np
 import pytest
 
 from m43drivers.analyser import ANALYSERS, Notice, NoticeKind, open_analyser
+from m43drivers.analyser import live as analyser_live
 from m43drivers.analyser.changes import ChangeFinder
 from m43drivers.analyser.observing import LiveObserver
+from m43drivers.analyser.pieces import PieceQueue
 from m43drivers.bulk.columns import Stretch
 from m43drivers.capture import open_capture
 from m43drivers.capture.stream import Block
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from m43drivers.analyser import Item
+    from m43drivers.analyser.model import Piece
+    from m43drivers.analyser.observing import LiveFound
     from m43proto.events import Event
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals and POSIX signals")
@@ -173,23 +178,31 @@ def test_what_does_not_go_is_said(capsys: pytest.CaptureFixture[str], arguments:
     assert said in err
 
 
-class Slow(io.StringIO):
-    """A terminal that takes its time."""
-
-    def write(self, text: str) -> int:
-        time.sleep(0.03)
-        return super().write(text)
-
-
 def test_a_slow_terminal_costs_rows_that_are_counted_and_no_samples(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The terminal takes nothing until rows have to be left out."""
     _, everything, _ = run(capsys, "--live", "fake:?times=20", "--format", "jsonl")
-    slow = Slow()
-    monkeypatch.setattr(sys, "stdout", slow)
-    monkeypatch.setattr(live_module, "Outlet", partial(Outlet, most=3000))
+    filled = threading.Event()
+
+    class Watched(Outlet):
+        @property
+        def full(self) -> bool:
+            full = super().full
+            if full:
+                filled.set()
+            return full
+
+    class Held(io.StringIO):
+        def write(self, text: str) -> int:
+            assert filled.wait(30)
+            return super().write(text)
+
+    held = Held()
+    monkeypatch.setattr(sys, "stdout", held)
+    monkeypatch.setattr(live_module, "Outlet", partial(Watched, most=3000))
     assert main(["sniff", "--live", "fake:?times=20", "--format", "jsonl"]) == 0
-    found = records(slow.getvalue())
+    found = records(held.getvalue())
     skipped = [record["rows"] for record in found if record.get("event") == "skipped"]
     assert skipped
     assert len(found) - len(skipped) + sum(skipped) == everything.count("\n") > 300
@@ -198,11 +211,27 @@ def test_a_slow_terminal_costs_rows_that_are_counted_and_no_samples(
 def test_a_decoder_that_is_too_slow_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The decoder does nothing until the queue has thrown a block away."""
+    lost = threading.Event()
+
+    class Watched(PieceQueue):
+        def put(self, item: Piece | Notice) -> None:
+            super().put(item)
+            if self.lost_ticks:
+                lost.set()
+
+    class Held(LiveObserver):
+        def take(self, item: Item) -> Iterator[LiveFound]:
+            assert lost.wait(30)
+            return super().take(item)
+
+    monkeypatch.setattr(analyser_live, "PieceQueue", Watched)
+    monkeypatch.setattr(live_module, "LiveObserver", Held)
     monkeypatch.setattr(live_module, "open_analyser", partial(open_analyser, capacity=3000))
     code, out, err = run(capsys, "--live", "fake:?times=30", "--format", "jsonl")
-    lost = [record for record in records(out) if record.get("event") == "overrun"]
-    assert (code, bool(lost)) == (1, True)
-    assert all(f"{record['t_ns'] / 1e9:.6f} s: overrun: {record['detail']}" in err for record in lost)
+    told = [record for record in records(out) if record.get("event") == "overrun"]
+    assert (code, bool(told)) == (1, True)
+    assert all(f"{record['t_ns'] / 1e9:.6f} s: overrun: {record['detail']}" in err for record in told)
 
 
 def test_what_waits_for_more_is_told_when_nothing_comes() -> None:

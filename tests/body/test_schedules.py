@@ -50,14 +50,14 @@ def test_every_fault_and_every_call_comes_up() -> None:
     assert {rng.choice(list(CALLS)) for _ in range(500)} == set(CALLS)
 
 
-def failed_seeds(count: int) -> list[int]:
-    failed = []
-    for seed in range(count):
-        try:
+def one_fails(count: int) -> bool:
+    """Tell whether one of so many schedules fails."""
+    try:
+        for seed in range(count):
             Schedule(seed).run()
-        except (AssertionError, Exception, asyncio.CancelledError):
-            failed.append(seed)
-    return failed
+    except (AssertionError, Exception, asyncio.CancelledError):
+        return True
+    return False
 
 
 def test_a_driver_that_takes_wrong_sums_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,17 +67,17 @@ def test_a_driver_that_takes_wrong_sums_is_found_out(monkeypatch: pytest.MonkeyP
         return seen if seen is not None and seen.transaction.complete else None
 
     monkeypatch.setattr(Bus, "take", take)
-    assert failed_seeds(60)
+    assert one_fails(60)
 
 
 def test_a_driver_that_does_not_repair_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BodyDriver, "_repair", lambda driver, reason: None)
-    assert failed_seeds(10)
+    assert one_fails(10)
 
 
 def test_a_driver_that_forgets_a_caller_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Job, "fail", lambda job, error: None)
-    assert failed_seeds(10)
+    assert one_fails(10)
 
 
 def test_a_witness_knows_what_was_not_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,8 +62,11 @@ async def unplugged(byte: int) -> str:
 
 
 def test_a_lens_taken_away_in_any_byte() -> None:
-    when = {byte: run(unplugged(byte)) for byte in range(1, LAST_BYTE)}
+    """Each run takes every third byte."""
+    first = random.SystemRandom().randint(1, 3)
+    print(f"bytes from {first} on")
+    when = {byte: run(unplugged(byte)) for byte in range(first, LAST_BYTE, 3)}
     assert set(when.values()) == {"start-up", "behind it"}
     last_of_start_up = max(byte for byte, part in when.items() if part == "start-up")
-    assert all(when[byte] == "start-up" for byte in range(1, last_of_start_up + 1))
+    assert all(part == "start-up" for byte, part in when.items() if byte <= last_of_start_up)
     assert 80 < last_of_start_up < START_UP_BYTES

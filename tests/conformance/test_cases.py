@@ -32,6 +32,7 @@ from m43tools.conformance.selftest import FAULT_CASES, kill_matrix
 from m43tools.conformance.stimuli import REACH, STIMULI, Known, Soak, State
 from m43tools.conformance.timings import Span
 from m43tools.conformance.verdicts import Verdict, exit_code, worst
+from tests.conformance.drawing import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,15 +80,13 @@ def test_every_fault_and_mutant_has_its_cases() -> None:
     assert meant == judging, judging ^ meant
 
 
-def test_every_broken_lens_is_found_by_the_cases_written_for_it() -> None:
-    matrix = kill_matrix([*FAULTS, *MUTANTS], quick=True, jobs=2)
-    assert set(matrix.red) == {*FAULTS, *MUTANTS}
-    assert matrix.survivors == {}, matrix.survivors
-    only_warned = {
-        name: {case: str(matrix.red[name][case]) for case in cases if matrix.red[name][case] is not Verdict.FAIL}
-        for name, cases in FAULT_CASES.items()
-    }
-    assert {name: cases for name, cases in only_warned.items() if cases} == {}
+def test_a_broken_lens_is_found_by_the_cases_written_for_it() -> None:
+    """Some of them, drawn anew for each run; the self-test takes all, and CI runs it."""
+    names = drawn([*FAULTS, *MUTANTS], 30)
+    matrix = kill_matrix(names, quick=True, jobs=2)
+    assert set(matrix.red) == set(names)
+    assert (matrix.survivors, matrix.mild) == ({}, {})
+    assert matrix.whole
 
 
 @pytest.mark.parametrize("name", PROFILES)

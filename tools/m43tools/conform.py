@@ -509,7 +509,7 @@ def selftest(ctx: click.Context, only: tuple[str, ...], jobs: int | None, *, qui
     from m43tools.conformance.selftest import kill_matrix, matrix_text
 
     began = time.monotonic()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
     def tell(name: str) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {name}", err=True)
@@ -517,9 +517,9 @@ def selftest(ctx: click.Context, only: tuple[str, ...], jobs: int | None, *, qui
     matrices = []
     if not only or not set(only) <= set(BODY_MUTANTS):
         lenses = [name for name in only if name not in BODY_MUTANTS]
-        matrices.append(kill_matrix(lenses, tell, quick=quick, jobs=jobs or cores))
+        matrices.append(kill_matrix(lenses, tell, quick=quick, jobs=jobs))
     if not only or set(only) & set(BODY_MUTANTS):
-        matrices.append(body_kill_matrix(only, tell, quick=quick))
+        matrices.append(body_kill_matrix(only, tell, quick=quick, jobs=jobs))
     for matrix in matrices:
         click.echo(matrix_text(matrix))
     ctx.exit(0 if all(matrix.whole for matrix in matrices) else 1)

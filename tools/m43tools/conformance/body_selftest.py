@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from m43drivers.simulator.script import parse_script
@@ -12,12 +13,12 @@ from m43tools.conformance.body_mutants import BODY_MUTANTS, body_bench_with
 from m43tools.conformance.cases import BODY_CASES
 from m43tools.conformance.playing import SESSION
 from m43tools.conformance.runner import Options, run_live
-from m43tools.conformance.selftest import GOOD, RED, Matrix
+from m43tools.conformance.selftest import BAD, RED, Matrix, found_on, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from m43tools.conformance.model import Report
+    from m43tools.conformance.verdicts import Verdict
 
 __all__ = ["GOOD_BODIES", "body_kill_matrix", "good_body"]
 
@@ -43,32 +44,40 @@ def good_body(name: str) -> SimBodyBench:
     return SimBodyBench(dialect, _BRIEF, body_timing(timing), name=f"sim:{dialect}?timing={timing}")
 
 
-def _verdicts_of(bench: SimBodyBench, cases: Sequence[str]) -> Report:
-    return run_live(bench, [BODY_CASES[case] for case in cases], Options())
-
-
 def body_kill_matrix(
-    only: Sequence[str] = (), tell: Callable[[str], None] = lambda name: None, *, quick: bool = False
+    only: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda name: None,
+    *,
+    quick: bool = False,
+    jobs: int = 1,
 ) -> Matrix:
     """Run all cases on the good bodies, and on every mutant those of the good session and those written for it.
 
     Args:
         only: names of mutants; only these, when there are any.
-        tell: called with the name of each body.
+        tell: called with the name of each body that is done, in the order of the tables.
         quick: whether to run on a broken body only the cases that are written for it.
+        jobs: how many processes share the work; the matrix is the same for any number.
     """
-    matrix = Matrix({}, {}, {}, everything=not only, cases=tuple(BODY_CASES), what="bodies")
-    for name in GOOD_BODIES if not only else ():
-        tell(name)
-        report = _verdicts_of(good_body(name), list(BODY_CASES))
-        matrix.good[name] = {one.case.id: one.verdict for one in report.results if one.verdict not in GOOD}
-    for mutant in BODY_MUTANTS.values():
-        if only and mutant.name not in only:
-            continue
-        tell(mutant.name)
+    good = [] if only else list(GOOD_BODIES)
+    broken = [name for name in BODY_MUTANTS if not only or name in only]
+    found = found_on([*good, *broken], partial(_tried, quick=quick), tell, jobs)
+    return Matrix(
+        good=kept(found, good, BAD),
+        red=kept(found, broken, RED),
+        meant={name: BODY_MUTANTS[name].meant for name in broken},
+        everything=not only,
+        cases=tuple(BODY_CASES),
+        what="bodies",
+    )
+
+
+def _tried(name: str, *, quick: bool) -> dict[str, Verdict]:
+    if name in GOOD_BODIES:
+        bench, cases = good_body(name), tuple(BODY_CASES)
+    else:
+        mutant = BODY_MUTANTS[name]
         more = () if quick else tuple(case.id for case in BODY_CASES.values() if case.stimulus is SESSION)
-        cases = tuple(dict.fromkeys((*more, *mutant.meant)))
-        report = _verdicts_of(body_bench_with(mutant, PUBLIC, script=_BRIEF), cases)
-        matrix.meant[mutant.name] = mutant.meant
-        matrix.red[mutant.name] = {one.case.id: one.verdict for one in report.results if one.verdict in RED}
-    return matrix
+        bench, cases = body_bench_with(mutant, PUBLIC, script=_BRIEF), tuple(dict.fromkeys((*more, *mutant.meant)))
+    report = run_live(bench, [BODY_CASES[case] for case in cases], Options())
+    return {one.case.id: one.verdict for one in report.results}

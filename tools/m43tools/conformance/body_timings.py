@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from m43proto.phy import BITS_PER_BYTE
 from m43proto.pins import Line
-from m43tools.conformance.timings import Span
+from m43tools.conformance.timings import GIVEN_UP_NS, EdgeReader, read_edges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from m43tools.conformance.timings import Span
 
 __all__ = ["BODY_DELAYS", "body_spans_of"]
 
 _CLK, _DATA, _BODY_ACK = Line.CLK.mask, Line.DATA.mask, Line.BODY_ACK.mask
 _LENS_ACK, _SLEEP = Line.LENS_ACK.mask, Line.SLEEP.mask
-
-_GIVEN_UP_NS = 20_000_000
-"""LENS_ACK that falls together with BODY_ACK is what the body waited for, unless it had waited longer than this."""
 
 BODY_DELAYS = {
     "awake": "SLEEP rises to BODY_ACK rises for the wake pulse",
@@ -53,12 +51,11 @@ BODY_DELAYS = {
 """What is read off the edges: name -> from where to where."""
 
 
-class _Reader:
-    """Walks the edges; it knows turns and bytes, and no command."""
+class _BodyReader(EdgeReader):
+    """Finds the delays of `BODY_DELAYS`; it knows turns and bytes, and no command."""
 
     def __init__(self, levels: int) -> None:
-        self.found: dict[str, list[Span]] = defaultdict(list)
-        self.levels = levels
+        super().__init__(levels)
         self.slept_up_ns: int | None = None
         self.slept_down_ns: int | None = None
         self.wake_over_ns: int | None = None
@@ -76,10 +73,6 @@ class _Reader:
         self.data_ns: int | None = None
         self.acknowledged = False
         self.unready_ns: int | None = None
-
-    def note(self, name: str, start_ns: int | None, t_ns: int) -> None:
-        if start_ns is not None:
-            self.found[name].append(Span(t_ns - start_ns, start_ns))
 
     def take(self, t_ns: int, levels: int) -> None:
         before, self.levels = self.levels, levels
@@ -108,7 +101,7 @@ class _Reader:
         """Tell whether a change of LENS_ACK in the same moment as one of BODY_ACK is to be taken as the later one."""
         if not changed & _BODY_ACK:
             return False
-        return self.by_lens or bool(levels & _BODY_ACK) or t_ns - self.rise_ns > _GIVEN_UP_NS
+        return self.by_lens or bool(levels & _BODY_ACK) or t_ns - self.rise_ns > GIVEN_UP_NS
 
     def _sleep(self, t_ns: int, levels: int) -> None:
         self.waking = bool(levels & _SLEEP)
@@ -256,6 +249,9 @@ class _Reader:
         else:
             self.note("busy", self.lens_up_ns, self.lens_down_ns)
 
+    def finish(self, end_ns: int) -> None:
+        """Tell nothing of what the end cut off: the body might have gone on."""
+
 
 def body_spans_of(changes: Iterable[tuple[int, int]]) -> Mapping[str, Sequence[Span]]:
     """Return every delay by its name in `BODY_DELAYS`; a name that did not occur has no entry.
@@ -263,10 +259,4 @@ def body_spans_of(changes: Iterable[tuple[int, int]]) -> Mapping[str, Sequence[S
     Args:
         changes: time and new levels of all lines; the first tells the levels at the start.
     """
-    reader: _Reader | None = None
-    for t_ns, levels in changes:
-        if reader is None:
-            reader = _Reader(levels)
-        else:
-            reader.take(t_ns, levels)
-    return {} if reader is None else dict(reader.found)
+    return read_edges(_BodyReader, changes, 0)

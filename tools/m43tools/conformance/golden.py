@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,5 +37,6 @@ def golden_text(profile: str) -> str:
 
 def golden_reports() -> dict[str, str]:
     """Return the report of every profile by the name of its file; the cores share the work."""
-    with ProcessPoolExecutor() as pool:
+    # A process with threads cannot be forked safely.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         return {f"{name}.json": text for name, text in zip(PROFILES, pool.map(golden_text, PROFILES), strict=True)}

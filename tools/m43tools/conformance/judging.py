@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from m43proto.ends import NEVER
 from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.model import CaseInfo, CaseResult, Measurement, measured
 from m43tools.conformance.verdicts import Verdict
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from m43tools.conformance.trace import Trace
 
 __all__ = [
+    "NO_ACKS",
     "THIN_MARGIN_PERCENT",
     "Breach",
     "Case",
@@ -25,11 +27,15 @@ __all__ = [
     "Way",
     "case_result",
     "every",
+    "never",
     "nothing",
     "one_way",
     "verdict_of",
     "within",
 ]
+
+NO_ACKS = "it takes BODY_ACK and LENS_ACK, and a turn of the right side, to tell"
+"""Why nothing is said of a step of the handshake that was not seen."""
 
 THIN_MARGIN_PERCENT = 5.0
 """A value that keeps its limit by no more than this share of it makes a WARN."""
@@ -248,6 +254,37 @@ def within(
     return Finding(
         expected, f"{name}: {spread}", len(spans), breaches, (numbers,), (shown.t_ns, shown.end_ns), "", measures_only
     )
+
+
+def never(
+    spans: Mapping[str, Sequence[Span]],
+    bad: str,
+    good: str,
+    clause: str,
+    expected: str,
+    *,
+    least_ns: int = 0,
+    below_ns: int = NEVER,
+) -> Finding:
+    """Judge that one thing happens and never another.
+
+    Args:
+        spans: delays by their names.
+        bad: name of what must not happen.
+        good: name of what should.
+        clause: which is breached by the former.
+        expected: what is expected, in words.
+        least_ns: what is bad only from this length on.
+        below_ns: what is bad only below this length.
+    """
+    wrong = [span for span in spans.get(bad, ()) if least_ns <= span.value_ns < below_ns]
+    right = spans.get(good, ())
+    if not wrong and not right:
+        return nothing(expected, NO_ACKS)
+    breaches = tuple(Breach(clause, span.t_ns, span.end_ns, bad) for span in wrong)
+    shown = (wrong or right)[0]
+    observed = f"{bad}: {len(wrong)} times; {good}: {len(right)} times"
+    return Finding(expected, observed, len(wrong) + len(right), breaches, (), (shown.t_ns, shown.end_ns))
 
 
 def _beyond(value: float, low: float | None, high: float | None) -> bool:

@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from m43drivers.simulator.faults import FAULTS, faults_named
@@ -14,7 +14,8 @@ from m43drivers.simulator.profiles import PROFILES
 from m43proto.errors import M43Error
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43tools.conformance.bench import SimBench
-from m43tools.conformance.cases import CASES
+from m43tools.conformance.cases import ALL_CASES, CASES
+from m43tools.conformance.clauses import CLAUSES, Level
 from m43tools.conformance.mutants import BASE, MUTANTS, bench_with
 from m43tools.conformance.operations import SECOND
 from m43tools.conformance.runner import Options, interviewed, run_live
@@ -25,12 +26,23 @@ from m43tools.conformance.verdicts import Verdict
 from m43tools.interrupts import interrupts_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from m43tools.conformance.bench import Bench
     from m43tools.conformance.model import Report
 
-__all__ = ["FAULT_CASES", "GOOD", "RED", "Matrix", "kill_matrix", "matrix_text", "verdicts_on"]
+__all__ = [
+    "BAD",
+    "FAULT_CASES",
+    "GOOD",
+    "RED",
+    "Matrix",
+    "found_on",
+    "kept",
+    "kill_matrix",
+    "matrix_text",
+    "verdicts_on",
+]
 
 _CATALOGUE = PUBLIC | PROVISIONAL
 RED = (Verdict.FAIL, Verdict.WARN)
@@ -38,6 +50,9 @@ RED = (Verdict.FAIL, Verdict.WARN)
 
 GOOD = (Verdict.PASS, Verdict.INFO, Verdict.NOT_APPLICABLE)
 """Verdicts of a case that finds nothing wrong."""
+
+BAD = tuple(verdict for verdict in Verdict if verdict not in GOOD)
+"""Verdicts that no case may have on a good lens."""
 
 FAULT_CASES: dict[str, tuple[str, ...]] = {
     "wrong_command_sum": ("FRM-001",),
@@ -105,6 +120,15 @@ class Matrix:
         return tuple(case for case in self.cases if case not in bitten) if self.everything else ()
 
     @property
+    def mild(self) -> dict[str, tuple[str, ...]]:
+        """Return the broken lenses on which a case of a MUST that is written for them only warned, with those cases."""
+        only_warned = {
+            name: tuple(one for one in meant if self.red[name].get(one) is Verdict.WARN and _judges_a_must(one))
+            for name, meant in self.meant.items()
+        }
+        return {name: cases for name, cases in only_warned.items() if cases}
+
+    @property
     def avalanches(self) -> dict[str, int]:
         """Return the broken lenses that FAIL too many cases beside those written for them, with their number."""
         beside = {
@@ -116,7 +140,11 @@ class Matrix:
     @property
     def whole(self) -> bool:
         """Whether the good lenses pass, every broken one is found by its cases and few others, and every case bites."""
-        return not (any(self.good.values()) or self.survivors or self.toothless or self.avalanches)
+        return not (any(self.good.values()) or self.survivors or self.mild or self.toothless or self.avalanches)
+
+
+def _judges_a_must(case: str) -> bool:
+    return CLAUSES[ALL_CASES[case].clauses[0]].level is Level.MUST
 
 
 def verdicts_on(bench: Bench, cases: Sequence[str] = ()) -> Report:
@@ -170,18 +198,33 @@ def kill_matrix(
         raise UnknownLensError(
             f"there is no broken lens called {', '.join(unknown)}; specs/6-conformance.md, 6.6, lists them"
         )
-    good_names = [] if only else list(PROFILES)
+    good = [] if only else list(PROFILES)
     broken = [name for name in (*FAULTS, *MUTANTS) if not only or name in only]
-    found: dict[str, dict[str, Verdict]] = {}
-    for name, verdicts in zip([*good_names, *broken], _spread(jobs, quick, [*good_names, *broken]), strict=True):
-        found[name] = verdicts
-        tell(name)
+    found = found_on([*good, *broken], partial(_tried, quick=quick), tell, jobs)
     return Matrix(
-        good={name: {case: one for case, one in found[name].items() if one not in GOOD} for name in good_names},
-        red={name: {case: one for case, one in found[name].items() if one in RED} for name in broken},
+        good=kept(found, good, BAD),
+        red=kept(found, broken, RED),
         meant={name: meant_for(name) for name in broken},
         everything=not only,
     )
+
+
+def found_on(
+    names: Sequence[str], tried: Callable[[str], dict[str, Verdict]], tell: Callable[[str], None], jobs: int
+) -> dict[str, dict[str, Verdict]]:
+    """Return what each case found on each lens or body.
+
+    Args:
+        names: of the lenses or bodies.
+        tried: tries one of them by its name; has to be a function of a module, for other processes.
+        tell: called with each name that is done, in their order.
+        jobs: how many processes share the work.
+    """
+    found = {}
+    for name, verdicts in zip(names, _spread(jobs, tried, names), strict=True):
+        found[name] = verdicts
+        tell(name)
+    return found
 
 
 def meant_for(name: str) -> tuple[str, ...]:
@@ -189,16 +232,20 @@ def meant_for(name: str) -> tuple[str, ...]:
     return FAULT_CASES[name] if name in FAULTS else MUTANTS[name].meant
 
 
-def _spread(jobs: int, quick: bool, names: Sequence[str]) -> Iterator[dict[str, Verdict]]:
-    """Yield what came of each lens, in order."""
-    if jobs == 1:
-        yield from (_tried(name, quick) for name in names)
+def _spread(
+    jobs: int, tried: Callable[[str], dict[str, Verdict]], names: Sequence[str]
+) -> Iterator[dict[str, Verdict]]:
+    """Yield what came of each one, in order."""
+    if min(jobs, len(names)) == 1:
+        yield from map(tried, names)
         return
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(jobs, len(names)), initializer=_begin_worker) as pool:
+    # A process with threads cannot be forked safely.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(names)), mp_context=context, initializer=_begin_worker) as pool:
         try:
             with interrupts_held():
-                found = [pool.submit(_tried, name, quick) for name in names]
+                found = [pool.submit(tried, name) for name in names]
             for one in found:
                 yield one.result()
         except BaseException:
@@ -207,12 +254,19 @@ def _spread(jobs: int, quick: bool, names: Sequence[str]) -> Iterator[dict[str, 
             raise
 
 
+def kept(
+    found: Mapping[str, dict[str, Verdict]], names: Iterable[str], verdicts: Container[Verdict]
+) -> dict[str, dict[str, Verdict]]:
+    """Return, for each of these lenses or bodies, the cases with one of these verdicts."""
+    return {name: {case: one for case, one in found[name].items() if one in verdicts} for name in names}
+
+
 def _begin_worker() -> None:
     """Leave Ctrl-C to the parent, which ends its workers and tells."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _tried(name: str, quick: bool) -> dict[str, Verdict]:
+def _tried(name: str, *, quick: bool) -> dict[str, Verdict]:
     if name in PROFILES:
         report = verdicts_on(SimBench(PROFILES[name], catalogue=_CATALOGUE))
     else:
@@ -234,6 +288,7 @@ def matrix_text(matrix: Matrix) -> str:
         shown = " ".join(f"{'*' if case in meant else ''}{case}" for case in found)
         lines.append(f"{name:24} {len(found):3} red  {shown}")
     lines += [f"SURVIVED {name}: {' '.join(cases)} did not find it" for name, cases in matrix.survivors.items()]
+    lines += [f"MILD {name}: {' '.join(cases)} only warned, though it is a MUST" for name, cases in matrix.mild.items()]
     lines += [f"TOOTHLESS {case}: red for none of the broken {matrix.what}" for case in matrix.toothless]
     lines += [
         f"AVALANCHE {name}: {count} FAIL beside those written for it" for name, count in matrix.avalanches.items()

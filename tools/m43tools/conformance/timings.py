@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ from m43proto.pins import Line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["DELAYS", "GIVEN_UP_NS", "Span", "spans_of"]
+__all__ = ["DELAYS", "GIVEN_UP_NS", "EdgeReader", "Span", "read_edges", "spans_of"]
 
 _CLK, _DATA, _BODY_ACK = Line.CLK.mask, Line.DATA.mask, Line.BODY_ACK.mask
 _LENS_ACK, _SLEEP = Line.LENS_ACK.mask, Line.SLEEP.mask
@@ -57,12 +58,59 @@ class Span(NamedTuple):
         return self.t_ns + self.value_ns
 
 
-class _Reader:
-    """Walks the edges."""
+class EdgeReader(ABC):
+    """Walks the edges.
+
+    Args:
+        levels: those at the start.
+
+    Attributes:
+        found: the delays by their names.
+        levels: those at the moment.
+    """
 
     def __init__(self, levels: int) -> None:
         self.found: dict[str, list[Span]] = defaultdict(list)
         self.levels = levels
+
+    def note(self, name: str, start_ns: int | None, t_ns: int) -> None:
+        """Note a delay that ends now, if its start was seen."""
+        if start_ns is not None:
+            self.found[name].append(Span(t_ns - start_ns, start_ns))
+
+    @abstractmethod
+    def take(self, t_ns: int, levels: int) -> None:
+        """Take new levels."""
+
+    @abstractmethod
+    def finish(self, end_ns: int) -> None:
+        """Take the end of the recording."""
+
+
+def read_edges(kind: type[EdgeReader], changes: Iterable[tuple[int, int]], end_ns: int) -> Mapping[str, Sequence[Span]]:
+    """Return every delay that a reader finds, by its name.
+
+    Args:
+        kind: the reader.
+        changes: time and new levels of all lines; the first tells the levels at the start.
+        end_ns: when the recording ends.
+    """
+    rest = iter(changes)
+    first = next(rest, None)
+    if first is None:
+        return {}
+    reader = kind(first[1])
+    for t_ns, levels in rest:
+        reader.take(t_ns, levels)
+    reader.finish(end_ns)
+    return dict(reader.found)
+
+
+class _LensReader(EdgeReader):
+    """Finds the delays of `DELAYS`."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__(levels)
         self.by_lens = False
         self.clocks = 0
         self.waking = False
@@ -74,10 +122,6 @@ class _Reader:
         self.rise_ns = 0
         self.acknowledged = False
         self.data_ns: int | None = None
-
-    def note(self, name: str, start_ns: int | None, t_ns: int) -> None:
-        if start_ns is not None:
-            self.found[name].append(Span(t_ns - start_ns, start_ns))
 
     def take(self, t_ns: int, levels: int) -> None:
         before, self.levels = self.levels, levels
@@ -200,13 +244,4 @@ def spans_of(changes: Iterable[tuple[int, int]], end_ns: int = 0) -> Mapping[str
         changes: time and new levels of all lines; the first tells the levels at the start.
         end_ns: when the recording ends.
     """
-    reader: _Reader | None = None
-    for t_ns, levels in changes:
-        if reader is None:
-            reader = _Reader(levels)
-        else:
-            reader.take(t_ns, levels)
-    if reader is None:
-        return {}
-    reader.finish(end_ns)
-    return dict(reader.found)
+    return read_edges(_LensReader, changes, end_ns)

@@ -10,7 +10,7 @@ from m43proto.events import PinEvent
 from m43proto.messages import SelectLinkMode
 from m43proto.pins import Line
 from m43proto.shapes import Shape
-from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
+from m43tools.conformance.judging import NO_ACKS, Breach, Case, Finding, every, never, nothing, within
 from m43tools.conformance.operations import MS
 from m43tools.conformance.playing import BODY_STIMULI, SESSION
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from m43tools.conformance.trace import Trace
 
 __all__ = ["CASES"]
-
-_NO_ACKS = "it takes BODY_ACK and LENS_ACK, and a turn of the right side, to tell"
 
 _HALF_A_SECOND_NS = 490 * MS
 """The work of 0.5 s that a body is known to wait for, with room for the edges around it."""
@@ -43,18 +41,7 @@ def _never(
     bad: str, good: str, clause: str, expected: str, patience_ns: int = NEVER
 ) -> Callable[[Trace, Context], Finding]:
     """Judge that one thing happens and never another; a body that had waited longer than its patience gave up."""
-
-    def judge(trace: Trace, context: Context) -> Finding:
-        wrong = [span for span in trace.body_spans.get(bad, ()) if span.value_ns < patience_ns]
-        right = trace.body_spans.get(good, ())
-        if not wrong and not right:
-            return nothing(expected, _NO_ACKS)
-        breaches = tuple(Breach(clause, span.t_ns, span.end_ns, bad) for span in wrong)
-        shown = (wrong or right)[0]
-        observed = f"{bad}: {len(wrong)} times; {good}: {len(right)} times"
-        return Finding(expected, observed, len(wrong) + len(right), breaches, (), (shown.t_ns, shown.end_ns))
-
-    return judge
+    return lambda trace, context: never(trace.body_spans, bad, good, clause, expected, below_ns=patience_ns)
 
 
 def _slept(trace: Trace, context: Context) -> Finding:
@@ -102,7 +89,7 @@ def _completed(trace: Trace, context: Context) -> Finding:
     asked = [event for event in asked if event.transaction.command_sum is not None]
     worked = trace.body_spans.get("busy", ())
     if not trace.body_spans:
-        return nothing("the work is asked for, and the status byte taken", _NO_ACKS)
+        return nothing("the work is asked for, and the status byte taken", NO_ACKS)
 
     def wrong(event: MessageSeen) -> str | None:
         wire = event.transaction.wire
@@ -133,7 +120,7 @@ def _block_soon(trace: Trace, context: Context) -> Finding:
     asked = [event for event in trace.messages if event.transaction.shape is Shape.WRITE]
     asked = [event for event in asked if event.transaction.length is not None]
     if Line.BODY_ACK not in trace.lines:
-        return nothing(expected, _NO_ACKS)
+        return nothing(expected, NO_ACKS)
 
     def wrong(event: MessageSeen) -> str | None:
         sum_ns = event.transaction.wire[4].end_ns

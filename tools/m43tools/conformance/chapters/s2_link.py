@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from m43proto.dialects import DIALECTS
 from m43proto.events import PinEvent, Violation
 from m43proto.pins import Line
-from m43tools.conformance.judging import Breach, Case, Finding, every, nothing, within
+from m43tools.conformance.judging import Case, Finding, every, never, nothing, within
 from m43tools.conformance.operations import Transact
 from m43tools.conformance.recovery import answered_at, recovered
 from m43tools.conformance.stimuli import STIMULI
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES"]
 
-_NO_ACKS = "it takes BODY_ACK and LENS_ACK, and a turn of the right side, to tell"
 MS = 1_000_000
 
 _START_UP = len(DIALECTS["E-PL1"].steps)
@@ -40,18 +39,7 @@ def _delay(
 
 def _never(bad: str, good: str, clause: str, expected: str, limit_ns: int = 0) -> Callable[[Trace, Context], Finding]:
     """Judge that one thing happens and never another."""
-
-    def judge(trace: Trace, context: Context) -> Finding:
-        wrong = [span for span in trace.spans.get(bad, ()) if span.value_ns >= limit_ns]
-        right = trace.spans.get(good, ())
-        if not wrong and not right:
-            return nothing(expected, _NO_ACKS)
-        breaches = tuple(Breach(clause, span.t_ns, span.end_ns, bad) for span in wrong)
-        shown = (wrong or right)[0]
-        observed = f"{bad}: {len(wrong)} times; {good}: {len(right)} times"
-        return Finding(expected, observed, len(wrong) + len(right), breaches, (), (shown.t_ns, shown.end_ns))
-
-    return judge
+    return lambda trace, context: never(trace.spans, bad, good, clause, expected, least_ns=limit_ns)
 
 
 def _unspoilt(trace: Trace, context: Context) -> Finding:
