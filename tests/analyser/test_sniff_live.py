@@ -34,7 +34,7 @@ from m43proto.pins import LINES, Line
 from m43tools import live as live_module
 from m43tools.cli import main
 from m43tools.figures import histogram
-from m43tools.outlet import Outlet
+from m43tools.outlet import TextOutlet
 from tests.analyser.fakesource import session_samples
 from tests.analyser.models import Pico, Plugged
 from tests.analyser.test_whole import sent_by_a_board
@@ -187,7 +187,7 @@ def test_a_slow_terminal_costs_rows_that_are_counted_and_no_samples(
     _, everything, _ = run(capsys, "--live", "fake:?times=20", "--format", "jsonl")
     slow = Slow()
     monkeypatch.setattr(sys, "stdout", slow)
-    monkeypatch.setattr(live_module, "Outlet", partial(Outlet, most=3000))
+    monkeypatch.setattr(live_module, "TextOutlet", partial(TextOutlet, most=3000))
     assert main(["sniff", "--live", "fake:?times=20", "--format", "jsonl"]) == 0
     found = records(slow.getvalue())
     skipped = [record["rows"] for record in found if record.get("event") == "skipped"]

@@ -6,6 +6,7 @@ not keep up with are left out and counted, and so are samples that the disk does
 
 from __future__ import annotations
 
+import io
 import shutil
 import signal
 import sys
@@ -15,8 +16,9 @@ from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import click
 
@@ -30,11 +32,13 @@ from m43drivers.capture.stream import Block
 from m43drivers.capture.times import nearest
 from m43drivers.lines import lines_by_name, lines_by_request
 from m43tools.figures import Figures
-from m43tools.outlet import Outlet
-from m43tools.output import OutputError, open_output
+from m43tools.outlet import BinaryOutlet, TextOutlet
+from m43tools.output import OutputError, open_binary_output, open_output
+from m43tools.render.binary import BINARY_FORMATS
 from m43tools.render.glyphs import glyphs_for
+from m43tools.render.remarks import Remark
 from m43tools.screen import DRAW_S, Screen
-from m43tools.sniffing import EXIT_FINDINGS, take, write_summary, writer_for
+from m43tools.sniffing import EXIT_FINDINGS, binary_writer_for, take, write_summary, writer_for
 from m43tools.sources import AUTO
 from m43tools.summary import Summary
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from m43drivers.analyser.trigger import Trigger
     from m43drivers.capture.stream import CaptureStream
     from m43proto.pins import Line
+    from m43tools.outlet import Outlet
     from m43tools.render.columns import Writer
     from m43tools.sniffing import Request
 
@@ -67,7 +72,7 @@ MOST_KEPT = 1000
 """Lines that are kept for the end of a screen."""
 
 FILE_PATIENCE_S = 60.0
-"""How long the end waits for a file."""
+"""How long the end waits for a file, and for a reader of what is a file when it is whole."""
 
 EXIT_NOT_RECORDED = 2
 
@@ -78,27 +83,37 @@ def sniff_live(request: Request) -> int:
     Raises:
         AnalyserError: the source cannot be opened.
         CaptureError: the lines cannot be told, or the recording cannot be made.
+        MissingExtraError: what writes the format is not installed.
         TriggerError: the trigger says nothing that can happen.
         KeyboardInterrupt: the user did not want to wait for the end.
     """
+    binary = request.form in BINARY_FORMATS
     trigger = None if request.trigger is None else parse_trigger(request.trigger, request.catalogue)
     if request.watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal on standard output; without it rows are written")
+    if binary:
+        binary_writer_for(request, io.BytesIO())  # What is not installed is said before the analyser begins.
     with ExitStack() as stack:
         live = stack.enter_context(open_analyser(str(request.live), rate_hz=request.rate, channels=request.channels))
-        told = Outlet(sys.stderr)
+        told = TextOutlet(sys.stderr)
         stack.callback(told.close, PATIENCE_S)
         stack.enter_context(_ended_by_signals(live.stop))
-        target = stack.enter_context(open_output(request.output))
-        outlet = Outlet(target)
+        outlet: Outlet[Any]
+        if binary:
+            outlet = BinaryOutlet(stack.enter_context(open_binary_output(request.output)))
+            writer = partial(binary_writer_for, request, cast("BinaryIO", outlet))
+        else:
+            outlet = TextOutlet(stack.enter_context(open_output(request.output)))
+            writer = partial(writer_for, request, cast("TextIO", outlet))
         stack.callback(outlet.close, PATIENCE_S)
-        session = _Session(request, trigger, live, outlet, told)
+        session = _Session(request, trigger, live, outlet, writer, told)
         stack.enter_context(session)
         session.run()
-        left = outlet.close(FILE_PATIENCE_S if request.output is not None else PATIENCE_S)
+        left = outlet.close(FILE_PATIENCE_S if binary or request.output is not None else PATIENCE_S)
         session.raise_output_error()
         if left:
-            told.write(f"m43: {left} lines left out at the end: the output is slower than the traffic\n")
+            what = f"the {request.form} output is not whole" if binary else f"{left} lines left out at the end"
+            told.write(f"m43: {what}: its reader is slower than the traffic\n")
     return session.exit_code
 
 
@@ -128,11 +143,18 @@ class _Session:
     """One run; a context that closes its recording and its screen."""
 
     def __init__(
-        self, request: Request, trigger: Trigger | None, live: LiveStream, outlet: Outlet, told: Outlet
+        self,
+        request: Request,
+        trigger: Trigger | None,
+        live: LiveStream,
+        outlet: Outlet[Any],
+        open_writer: Callable[[], Writer],
+        told: TextOutlet,
     ) -> None:
         self._request = request
         self._live = live
         self._outlet = outlet
+        self._open_writer = open_writer
         self._told = told
         self._tick_ns = live.capture.tick_ns
         self._summary = Summary(detailed=request.summary)
@@ -145,7 +167,6 @@ class _Session:
         self._left_out = 0
         self._left_from_ns = 0
         self._writer: Writer | None = None
-        self._stream = cast("TextIO", outlet)
         self._screen: Screen | None = None
         self._offered_s = 0.0
         self._kept: deque[str] = deque(maxlen=MOST_KEPT)
@@ -205,8 +226,9 @@ class _Session:
     def _begin_to_show(self) -> None:
         if self._request.watch:
             self._screen = Screen().__enter__()
-        elif not self._request.summary:
-            self._writer = writer_for(self._request, self._stream)
+        if self._request.summary or (self._request.watch and self._request.output is None):
+            return
+        self._writer = self._open_writer()
 
     def raise_output_error(self) -> None:
         """Raise what the thread that writes has met.
@@ -316,7 +338,7 @@ class _Session:
         assert self._gate is not None
         assert self._trigger is not None
         self._say(t_ns, f"trigger: {self._trigger.text}")
-        self._write_record({"event": "trigger", "t_ns": t_ns, "end_ns": t_ns, "detail": self._trigger.text})
+        self._write_remark(Remark("trigger", t_ns, t_ns, self._trigger.text))
         tick = int(t_ns / self._tick_ns)
         if self._request.duration_ns:
             self._limit = tick + self._ticks(self._request.duration_ns)
@@ -335,7 +357,7 @@ class _Session:
 
     def _show(self, portion: LiveFound) -> None:
         if isinstance(portion, Notice):
-            self._write_record(self._notice_record(portion))
+            self._write_remark(self._remark_of(portion))
             return
         writer = self._writer if self._has_room(portion) else None
         take(self._request, self._summary, portion, writer)
@@ -359,23 +381,15 @@ class _Session:
         now_ns = self._ns(self._figures.end)
         text = f"{count} rows left out: the output is slower than the traffic"
         self._say(self._left_from_ns, text)
-        self._write_record(
-            {"event": "skipped", "t_ns": self._left_from_ns, "end_ns": now_ns, "rows": count, "detail": text}
-        )
+        self._write_remark(Remark("skipped", self._left_from_ns, now_ns, text, {"rows": count}))
 
-    def _notice_record(self, notice: Notice) -> dict[str, object]:
-        until = None if notice.until is None else self._ns(notice.until)
-        return {
-            "event": str(notice.kind),
-            "t_ns": self._ns(notice.tick),
-            "end_ns": until,
-            "exact": notice.exact,
-            "detail": notice.text,
-        }
+    def _remark_of(self, notice: Notice) -> Remark:
+        until_ns = None if notice.until is None else self._ns(notice.until)
+        return Remark(str(notice.kind), self._ns(notice.tick), until_ns, notice.text, {"exact": notice.exact})
 
-    def _write_record(self, record: dict[str, object]) -> None:
+    def _write_remark(self, remark: Remark) -> None:
         if self._writer is not None:
-            self._writer.write_record(record)
+            self._writer.write_remark(remark)
 
     def _tell(self, text: str) -> None:
         """Tell the user a line; while there is a screen on the terminal, it is kept for the end."""
@@ -409,7 +423,7 @@ class _Session:
         if self._writer is not None:
             self._writer.finish()
         elif self._request.summary:
-            write_summary(self._request, self._summary, self._stream)
+            write_summary(self._request, self._summary, cast("TextIO", self._outlet))
         if self._waiting:
             self._tell(f"m43: the trigger {self._request.trigger} never fired\n")
         elif not self._summary.messages:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43tools.render.bulk import Shown
     from m43tools.render.glyphs import Glyphs
+    from m43tools.render.remarks import Remark
 
 __all__ = ["TextWriter"]
 
@@ -86,7 +87,7 @@ class TextWriter:
         """Write one event."""
         self._stream.write(self._line(event))
 
-    def write_record(self, record: dict[str, object]) -> None:
+    def write_remark(self, remark: Remark) -> None:
         """Leave it out: a person is told on stderr."""
 
     def _line(self, event: Event) -> str:
