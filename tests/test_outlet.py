@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from m43tools.outlet import TextOutlet
+from m43tools.outlet import BinaryOutlet, TextOutlet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,17 @@ def test_a_pipe_that_nobody_reads_gets_whole_lines_and_keeps_nobody_waiting() ->
         got = reader.read(1 << 20).decode()
     assert 0 < left < len(lines)
     assert got == "".join(lines[: len(lines) - left])
+
+
+def test_closing_waits_no_longer_when_it_is_given_up() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe, os.fdopen(reading, "rb") as reader:
+        outlet = BinaryOutlet(pipe)
+        outlet.write(bytes(1 << 20))
+        outlet.write(bytes(10))
+        threading.Timer(0.2, outlet.give_up).start()
+        assert outlet.close(1000) == 2
+        reader.read(1 << 16)
 
 
 def test_a_reader_that_goes_away_is_an_error() -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from m43drivers.analyser import ANALYSERS, Notice, NoticeKind, open_analyser
+from m43drivers.analyser import ANALYSERS, CLOSE_S, Notice, NoticeKind, open_analyser
 from m43drivers.analyser.changes import ChangeFinder
 from m43drivers.analyser.observing import LiveObserver
 from m43drivers.bulk.columns import Stretch
@@ -248,6 +248,52 @@ def test_ctrl_c_leaves_whole_lines_and_a_recording(tmp_path: Path, after_s: floa
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert records((first + out).decode())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sr"]
+    assert open_capture(tmp_path / "a.sr").end_ns > 0
+
+
+def sniffing(folder: Path, source: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """Start a process that sniffs and records, and wait for its first line."""
+    command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--live", source, *map(str, arguments)]
+    command += ["--format", "jsonl", "--layer", "bytes", "--record", str(folder / "a.sr")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert process.stdout is not None
+    assert records(process.stdout.readline().decode())
+    return process
+
+
+@posix
+def test_the_first_ctrl_c_waits_for_the_end_and_the_second_does_not(tmp_path: Path) -> None:
+    process = sniffing(tmp_path, "fake:?stuck=1")
+    assert process.stdout is not None
+    while records(process.stdout.readline().decode())[0]["t_ns"] < 549_000_000:
+        pass  # What comes behind is the end, where the driver does not return from.
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    began_s = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err.decode().splitlines()[-1]) == (130, "m43: interrupted")
+    assert time.monotonic() - began_s < CLOSE_S + 3
+    assert records(out.decode())[-1]["t_ns"] < 560_000_000
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sr"]
+    assert open_capture(tmp_path / "a.sr").end_ns == pytest.approx(0.56e9, rel=0.1)
+
+
+@posix
+@pytest.mark.parametrize("gap_s", [0.002, 0.01, 0.03, 0.1, 0.3])
+def test_two_ctrl_c_leave_a_whole_recording_whenever_they_come(tmp_path: Path, gap_s: float) -> None:
+    """Ended in order, interrupted, or by the signal itself when everything is done: never half."""
+    process = sniffing(tmp_path, "fake:?times=900&pace=20", "-o", "/dev/stdout")
+    process.send_signal(signal.SIGINT)
+    time.sleep(gap_s)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode in (0, 130, -signal.SIGINT), err
+    assert b"Traceback" not in err
+    assert records(out.decode()) or process.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["a.sr"]
     assert open_capture(tmp_path / "a.sr").end_ns > 0
 

@@ -97,7 +97,8 @@ def sniff_live(request: Request) -> int:
         live = stack.enter_context(open_analyser(str(request.live), rate_hz=request.rate, channels=request.channels))
         told = TextOutlet(sys.stderr)
         stack.callback(told.close, PATIENCE_S)
-        stack.enter_context(_ended_by_signals(live.stop))
+        ending = stack.enter_context(_ended_by_signals(live.stop))
+        ending.hurries.append(told.give_up)
         outlet: Outlet[Any]
         if binary:
             outlet = BinaryOutlet(stack.enter_context(open_binary_output(request.output)))
@@ -106,7 +107,8 @@ def sniff_live(request: Request) -> int:
             outlet = TextOutlet(stack.enter_context(open_output(request.output)))
             writer = partial(writer_for, request, cast("TextIO", outlet))
         stack.callback(outlet.close, PATIENCE_S)
-        session = _Session(request, trigger, live, outlet, writer, told)
+        ending.hurries.append(outlet.give_up)
+        session = _Session(request, trigger, live, outlet, writer, told, ending)
         stack.enter_context(session)
         session.run()
         left = outlet.close(FILE_PATIENCE_S if binary or request.output is not None else PATIENCE_S)
@@ -114,26 +116,68 @@ def sniff_live(request: Request) -> int:
         if left:
             what = f"the {request.form} output is not whole" if binary else f"{left} lines left out at the end"
             told.write(f"m43: {what}: its reader is slower than the traffic\n")
+    ending.raise_if_hurried()
     return session.exit_code
 
 
-@contextmanager
-def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the first Ctrl-C (or SIGTERM) end the source in order, and the next one everything at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked: list[int] = []
+class _Ending:
+    """What Ctrl-C (or SIGTERM) has asked for.
 
-    def handle(number: int, frame: object) -> None:
-        if asked:
+    The first ends the source in order. The second is not raised wherever the program happens to be, where it could
+    leave half a file or a disarranged terminal: it interrupts the wait for the source, and shortens the other waits.
+
+    Args:
+        stop: ends the source.
+
+    Attributes:
+        hurries: what shortens a wait that may be long.
+        waiting: whether nothing is done but to wait for the source.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._asked = 0
+        self.hurries: list[Callable[[], None]] = []
+        self.waiting = False
+
+    def handle(self, number: int, frame: object) -> None:
+        """Take a signal."""
+        self._asked += 1
+        if self._asked == 1:
+            self._stop()
+        if self._asked == 2:
+            for hurry in self.hurries:
+                hurry()
+            if self.waiting:
+                raise KeyboardInterrupt
+
+    def raise_if_hurried(self) -> None:
+        """Raise KeyboardInterrupt when the end shall not be waited for."""
+        if self._asked > 1:
             raise KeyboardInterrupt
-        asked.append(number)
-        stop()
 
-    before = [(number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)]
+    def awaited(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield what a source gives, as long as it is waited for."""
+        while True:
+            self.waiting = True
+            item = next(items, None)
+            self.waiting = False
+            if item is None:
+                return
+            self.raise_if_hurried()
+            yield item
+
+
+@contextmanager
+def _ended_by_signals(stop: Callable[[], None]) -> Iterator[_Ending]:
+    """Have the first Ctrl-C (or SIGTERM) end the source in order, and the next one everything at once."""
+    ending = _Ending(stop)
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    before = [(number, signal.signal(number, ending.handle)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
-        yield
+        yield ending
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -150,12 +194,14 @@ class _Session:
         outlet: Outlet[Any],
         open_writer: Callable[[], Writer],
         told: TextOutlet,
+        ending: _Ending,
     ) -> None:
         self._request = request
         self._live = live
         self._outlet = outlet
         self._open_writer = open_writer
         self._told = told
+        self._ending = ending
         self._tick_ns = live.capture.tick_ns
         self._summary = Summary(detailed=request.summary)
         self._figures = Figures(str(request.live), self._tick_ns, request.catalogue)
@@ -199,6 +245,7 @@ class _Session:
         asked = self._asked_lines()
         if self._request.record is not None:
             self._recording = _Recording(self._request, self._live.capture, asked, self._trigger, self._pre_ns)
+            self._ending.hurries.append(self._recording.hurry)
         if self._limit is not None:
             self._watch_clock()
         if asked is not None:
@@ -213,6 +260,7 @@ class _Session:
         for item in chain(read, items):
             self._look_for_edge(item, mapping)
             self._take_all(observer.take(item))
+        self._ending.raise_if_hurried()
         self._take_all(observer.finish())
         self._finish()
 
@@ -247,7 +295,7 @@ class _Session:
 
     def _items(self) -> Iterator[Item]:
         """Yield what the source gives, within the time that is asked for; record it, and tell of what is missing."""
-        for item in self._live.items():
+        for item in self._ending.awaited(self._live.items()):
             limited = self._within_limit(item)
             if limited is None:
                 self._live.stop()
@@ -532,6 +580,10 @@ class _Recording:
                     self._write(block)
                 elif not block.ticks.size or block.ticks[0] < limit:
                     self._write(_up_to(block, limit))
+
+    def hurry(self) -> None:
+        """Have the files finished without what still waits for the disk."""
+        self._recorder.hurry()
 
     def close(self) -> list[str]:
         """Finish the files; return what became of them, in lines."""

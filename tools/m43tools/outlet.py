@@ -10,6 +10,7 @@ import io
 import os
 import select
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import IO, TYPE_CHECKING, AnyStr, BinaryIO, Generic, TextIO
@@ -23,6 +24,7 @@ MOST_WAITING = 1 << 21
 """Characters or bytes that wait for a slow reader before it is full."""
 
 AT_ONCE = 4096
+LOOK_S = 0.05
 
 
 class Outlet(ABC, Generic[AnyStr]):
@@ -81,11 +83,16 @@ class Outlet(ABC, Generic[AnyStr]):
         with self._news:
             self._ending = True
             self._news.notify()
-        if not self._given_up:
-            self._thread.join(limit_s)
+        end_s = time.monotonic() + limit_s
+        while self._thread.is_alive() and not self._given_up and time.monotonic() < end_s:
+            self._thread.join(min(LOOK_S, limit_s))
         self._given_up = True
         with self._news:
             return sum(map(self._count, self._waiting_ones)) - self._written_of_first
+
+    def give_up(self) -> None:
+        """Have `close` wait no longer, and nothing more be written; from any thread, or a signal's handler."""
+        self._given_up = True
 
     @abstractmethod
     def _count(self, data: AnyStr) -> int:
