@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -10,8 +11,10 @@ import random
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from fractions import Fraction
@@ -33,8 +36,10 @@ from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, Violation
 from m43proto.pins import LINES, Line
 from m43tools import live as live_module
 from m43tools.cli import main
-from m43tools.figures import histogram
+from m43tools.figures import LABELS, Figures, histogram
 from m43tools.outlet import TextOutlet
+from m43tools.render.glyphs import UNICODE
+from m43tools.summary import Summary
 from tests.analyser.fakesource import session_samples
 from tests.analyser.models import Pico, Plugged
 from tests.analyser.test_whole import sent_by_a_board
@@ -327,6 +332,102 @@ def test_the_screen_shows_figures_and_ends_with_ctrl_c() -> None:
         assert expected in text
 
 
+def watching(*arguments: str, colours: bool = True) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a process that watches on a terminal of its own; return it and the other end of that."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--watch", "--live", *arguments]
+    wish = {} if colours else {"NO_COLOR": "1"}
+    known = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env={**known, "TERM": "xterm-256color", **wish}
+    )
+    os.close(slave)
+    return process, master
+
+
+def seen_until(master: int, expected: bytes) -> bytes:
+    shown = b""
+    for picture in drawn(master):
+        shown += picture
+        if expected in shown:
+            return shown
+    raise AssertionError(f"{expected!r} was never shown: {shown[-2000:]!r}")
+
+
+HOLES = "fake:?times=900&pace=2&hole=overflow@4206000:2000"
+LEAVE_SCREEN = b"\x1b[?1049l"
+
+
+@posix
+@pytest.mark.parametrize("colours", [True, False])
+def test_what_is_wrong_strikes_the_eye(colours: bool) -> None:
+    process, master = watching(HOLES, colours=colours)
+    shown = seen_until(master, b"Olympus")
+    shown += seen_until(master, b"overflow 2")
+    process.send_signal(signal.SIGINT)
+    shown += b"".join(drawn(master))
+    os.close(master)
+    assert process.wait(10) == 1
+    assert (b"\x1b[1;31m" in shown, b"\x1b[31m" in shown) == (colours, False)
+    assert b"inferred" in shown
+
+
+@posix
+def test_a_second_ctrl_c_gives_the_terminal_back() -> None:
+    process, master = watching("fake:?stuck=1")
+    shown = seen_until(master, b"Olympus")
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    shown += b"".join(drawn(master))
+    os.close(master)
+    assert process.wait(10) == 130
+    assert shown.count(LEAVE_SCREEN) == 1
+    assert shown.endswith(b"m43: interrupted\r\n")
+
+
+@posix
+def test_rows_go_to_a_file_beside_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "a.jsonl"
+    process, master = watching("fake:?times=2&pace=2", "--format", "jsonl", "-o", str(target))
+    shown = b"".join(drawn(master))
+    os.close(master)
+    assert (process.wait(10), b"Olympus" in shown) == (0, True)
+    _, everything, _ = run(capsys, "--live", "fake:?times=2", "--format", "jsonl")
+    assert target.read_text(encoding="utf-8") == everything
+
+
+@posix
+def test_the_screen_counts_while_a_trigger_waits() -> None:
+    process, master = watching("fake:?times=900&pace=2", "--trigger", "violation")
+    shown = seen_until(master, b"Olympus")
+    process.send_signal(signal.SIGINT)
+    shown += b"".join(drawn(master))
+    os.close(master)
+    assert process.wait(10) == 0
+    assert b"never fired" in shown
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 26), (40, 30)])
+def test_the_screen_fits_the_terminal(size: tuple[int, int]) -> None:
+    figures, summary = Figures("fake:?times=90", Fraction(125), PUBLIC), Summary()
+    observer = LiveObserver({line: line.bit for line in LINES}, PUBLIC, Fraction(125))
+    for item in items_of((IN_STATUS, 2000), 100_000):
+        figures.add_item(item)
+        for found in observer.take(item):
+            figures.add_found(found)
+            if isinstance(found, list):
+                for event in found:
+                    summary.add(event)
+    more = [("last told", "0.5 s: overflow"), ("trigger", "waits"), ("recording", "on")]
+    rows = figures.rows(summary, UNICODE, more, size)
+    columns, lines = size
+    assert sum(-(-max(len(text), 1) // (columns - LABELS)) for _, text in rows) + 2 <= lines
+    assert [label for label, _ in rows].count("poll periods") == 1
+    assert figures.alarms(summary) == {"lost", "notices"}
+
+
 @posix
 def test_a_board_at_a_port(capsys: pytest.CaptureFixture[str]) -> None:
     sent, count = sent_by_a_board()
@@ -396,6 +497,14 @@ def test_no_hole_makes_a_violation_or_a_message_that_was_not_sent(seed: int) -> 
 
 def test_periods_are_counted() -> None:
     assert histogram([0]) == ["fewer than two polls"]
-    assert histogram([0, 16_700_000, 33_400_000]) == ["    16.7-16.8 ms    2 ########################"]
+    assert histogram([0, 16_700_000, 33_400_000], 46) == ["    16.7-16.8 ms    2 ########################"]
     rows = histogram([0, 10_000_000, 20_000_000, 40_000_000], width=30)
     assert (rows[0], rows[-1]) == ("    10.0-11.7 ms    2 ########", "    18.3-20.0 ms    1 ####")
+
+
+def test_a_pause_does_not_hide_the_pace() -> None:
+    times_ns = [number * 16_700_000 + (number % 7) * 300_000 for number in range(200)]
+    rows = histogram([*times_ns, times_ns[-1] + 2_000_000_000])
+    assert rows[-1].split()[:4] == ["to", "2000.0", "ms", "1"]
+    assert len(rows) == 7
+    assert sum(int(row.split()[-2 if "#" in row else -1]) for row in rows) == 200

@@ -156,6 +156,14 @@ class _Ending:
         if self._asked > 1:
             raise KeyboardInterrupt
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Have nothing interrupted while the source is waited for."""
+        self.waiting = False
+        yield
+        self.raise_if_hurried()
+        self.waiting = True
+
     def awaited(self, items: Iterator[Item]) -> Iterator[Item]:
         """Yield what a source gives, as long as it is waited for."""
         while True:
@@ -205,6 +213,8 @@ class _Session:
         self._tick_ns = live.capture.tick_ns
         self._summary = Summary(detailed=request.summary)
         self._figures = Figures(str(request.live), self._tick_ns, request.catalogue)
+        self._everything = replace(request, from_ns=None, to_ns=None)
+        self._counted = Summary(detailed=False)
         self._trigger = trigger
         self._gate = None if trigger is None else FoundGate(self._pre_ns)
         self._before: int | None = None
@@ -231,7 +241,7 @@ class _Session:
         if self._clock is not None:
             self._clock.cancel()
         if self._screen is not None:
-            self._screen.offer(self._rows())
+            self._draw(self._screen)
             self._screen.__exit__()
             self._screen = None
             if self._forgotten:
@@ -295,7 +305,7 @@ class _Session:
 
     def _items(self) -> Iterator[Item]:
         """Yield what the source gives, within the time that is asked for; record it, and tell of what is missing."""
-        for item in self._ending.awaited(self._live.items()):
+        for item in self._ending.awaited(self._live.items(idle=self._idle if self._request.watch else None)):
             limited = self._within_limit(item)
             if limited is None:
                 self._live.stop()
@@ -371,6 +381,9 @@ class _Session:
     def _take_all(self, portions: Iterable[LiveFound]) -> None:
         for portion in portions:
             self._figures.add_found(portion)
+            if self._screen is not None and not isinstance(portion, Notice):
+                take(self._everything, self._counted, portion, None)
+                self._counted.forget_polls()
             if not self._waiting:
                 self._show(portion)
                 continue
@@ -450,18 +463,26 @@ class _Session:
     def _say(self, t_ns: int, text: str) -> None:
         self._tell(f"m43: {t_ns / 1e9:.6f} s: {text}\n")
 
+    def _idle(self) -> None:
+        """Have the screen tell that nothing comes."""
+        with self._ending.busy():
+            self._offer()
+
     def _offer(self) -> None:
         now_s = time.monotonic()
         if self._screen is not None and now_s - self._offered_s >= DRAW_S:
             self._offered_s = now_s
-            self._screen.offer(self._rows())
+            self._draw(self._screen)
+
+    def _draw(self, screen: Screen) -> None:
+        screen.offer(self._rows(), self._figures.alarms(self._counted))
 
     def _rows(self) -> list[tuple[str, str]]:
         recording = [] if self._recording is None else [("recording", self._recording.state)]
         waiting = [("trigger", "waits")] if self._waiting else []
         last = [("last told", self._kept[-1].removeprefix("m43: ").rstrip())] if self._kept else []
-        width = shutil.get_terminal_size().columns
-        return self._figures.rows(self._summary, glyphs_for(sys.stdout), [*last, *waiting, *recording], width)
+        size = shutil.get_terminal_size()
+        return self._figures.rows(self._counted, glyphs_for(sys.stdout), [*last, *waiting, *recording], size)
 
     # the end
 
