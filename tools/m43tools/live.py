@@ -32,6 +32,7 @@ from m43drivers.capture.stream import Block
 from m43drivers.capture.times import nearest
 from m43drivers.lines import lines_by_name, lines_by_request
 from m43tools.figures import Figures
+from m43tools.memory import give_back
 from m43tools.outlet import BinaryOutlet, TextOutlet
 from m43tools.output import OutputError, open_binary_output, open_output
 from m43tools.render.binary import BINARY_FORMATS
@@ -67,6 +68,9 @@ SLACK_NS = 2_000_000_000
 
 PATIENCE_S = 2.0
 """How long the end waits for a slow output, and a limit of time for samples that do not come."""
+
+GIVE_BACK_S = 20.0
+"""How often memory that is not needed any more is given back."""
 
 MOST_KEPT = 1000
 """Lines that are kept for the end of a screen."""
@@ -225,6 +229,7 @@ class _Session:
         self._writer: Writer | None = None
         self._screen: Screen | None = None
         self._offered_s = 0.0
+        self._given_back_s = time.monotonic()
         self._kept: deque[str] = deque(maxlen=MOST_KEPT)
         self._forgotten = 0
         self._recording: _Recording | None = None
@@ -316,6 +321,7 @@ class _Session:
             if self._recording is not None:
                 self._record(self._recording, limited)
             self._offer()
+            self._tidy()
             yield limited
             self.raise_output_error()
 
@@ -473,6 +479,12 @@ class _Session:
         if self._screen is not None and now_s - self._offered_s >= DRAW_S:
             self._offered_s = now_s
             self._draw(self._screen)
+
+    def _tidy(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._given_back_s >= GIVE_BACK_S:
+            self._given_back_s = now_s
+            give_back()
 
     def _draw(self, screen: Screen) -> None:
         screen.offer(self._rows(), self._figures.alarms(self._counted))
