@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from functools import partial
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_holes_between_small_pieces_are_given_back() -> None:
 
 
 def test_where_it_cannot_be_given_back_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.sys, "platform", "win32")
+    monkeypatch.setattr(sys, "platform", "win32")
     memory._trim.cache_clear()
     memory.give_back()
     memory._trim.cache_clear()

@@ -115,6 +115,7 @@ def test_a_trigger_shows_and_records_what_came_shortly_before(
 ) -> None:
     arguments = ("--trigger", "Drive.aperture_f>3", "--pre", "3ms", "--duration", "10ms", "--format", "jsonl")
     code, out, err = run(capsys, "--live", "fake:", *arguments, "--record", tmp_path / "a.sr")
+    assert err.startswith("m43: waiting for the trigger Drive.aperture_f>3\n")
     first, *rest = records(out)
     assert (code, first["event"], first["t_ns"]) == (0, "trigger", 527_054_375)
     assert [one.get("name", one.get("event")) for one in rest] == [
@@ -127,6 +128,17 @@ def test_a_trigger_shows_and_records_what_came_shortly_before(
     assert [one.get("name", one.get("event")) for one in records(again)] == [
         one.get("name", one.get("event")) for one in rest
     ]
+
+
+@pytest.mark.parametrize("more", [(), ("--trigger", "violation")])
+def test_it_ends_when_nothing_more_can_be_shown(capsys: pytest.CaptureFixture[str], more: tuple[str, ...]) -> None:
+    """The source goes on for minutes; what is shown of it is what a capture shows."""
+    began_s = time.monotonic()
+    code, out, _ = run(capsys, "--live", "fake:?times=200&pace=5", "--format", "jsonl", "--to", "530ms", *more)
+    assert (code, time.monotonic() - began_s < 15) == (0, True)
+    whole = run(capsys, "--live", "fake:", "--format", "jsonl", "--to", "530ms")[1]
+    assert out == ("" if more else whole)
+    assert whole.count("\n") > 5
 
 
 def test_an_edge_is_a_trigger(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +179,11 @@ def test_lines_are_found_and_a_ring_of_files_is_kept(capsys: pytest.CaptureFixtu
         (("--live", "fake:?names=0"), "--pins auto"),
         (("--live", "fake:", "--record", "/nowhere/a.sr"), "cannot be written"),
         (("--live", "pico:/dev/nowhere"), "m43 ports lists those there are"),
+        (("--live", "fake:", "--jobs", "2"), "an analyser is one"),
+        (("--live", "fake:", "--watch", "--format", "csv"), "add -o FILE"),
+        (("--live", "fake:", "--watch", "--summary"), "leave out --summary"),
+        (("--live", "fake:", "--format", "parquet", "--summary"), "--summary has no parquet form"),
+        (("--live", "fake:", "--format", "pcapng", "--layer", "bytes"), "shows transactions or messages"),
         (("--watch", "a.sr"), "--watch goes with --live SOURCE only"),
         (("--duration", "1s", "a.sr"), "--duration goes with --live SOURCE only"),
         ((), "name a CAPTURE, or an analyser with --live SOURCE"),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 import click
 
 from m43drivers.analyser import Notice, open_analyser
-from m43drivers.analyser.observing import FoundGate, LiveObserver, beginning, fires_in
+from m43drivers.analyser.observing import LONGEST_NS, FoundGate, LiveObserver, beginning, fires_in
 from m43drivers.analyser.recorder import LiveRecorder
 from m43drivers.analyser.trigger import BlockGate, EdgeTrigger, EventTrigger, parse_trigger
 from m43drivers.bulk.columns import Stretch
@@ -222,7 +222,7 @@ class _Session:
         self._trigger = trigger
         self._gate = None if trigger is None else FoundGate(self._pre_ns)
         self._before: int | None = None
-        self._limit = self._ticks(request.duration_ns) if trigger is None and request.duration_ns else None
+        self._limit = self._first_limit()
         self._clock: threading.Timer | None = None
         self._left_out = 0
         self._left_from_ns = 0
@@ -262,7 +262,7 @@ class _Session:
             self._recording = _Recording(self._request, self._live.capture, asked, self._trigger, self._pre_ns)
             self._ending.hurries.append(self._recording.hurry)
         if self._limit is not None:
-            self._watch_clock()
+            self._watch_clock(self._limit)
         if asked is not None:
             self._require_edge_in(asked)
             self._begin_to_show()
@@ -289,6 +289,8 @@ class _Session:
     def _begin_to_show(self) -> None:
         if self._request.watch:
             self._screen = Screen().__enter__()
+        elif self._trigger is not None:
+            self._tell(f"m43: waiting for the trigger {self._trigger.text}\n")
         if self._request.summary or (self._request.watch and self._request.output is None):
             return
         self._writer = self._open_writer()
@@ -360,9 +362,23 @@ class _Session:
         labels = lines_by_request(capture, pins) if isinstance(pins, dict) else lines_by_name(capture)
         return {line: capture.labels.index(label) for line, label in labels.items()}
 
-    def _watch_clock(self) -> None:
+    def _first_limit(self) -> int | None:
+        """Return the tick at which it ends, or None where only the user, or a trigger, tells.
+
+        What begins before ``--to`` may end later; when it was shown, there is nothing to do but to record, or to watch.
+        """
+        request = self._request
+        if request.duration_ns and self._trigger is None:
+            return self._ticks(request.duration_ns)
+        if request.to_ns and request.record is None and not request.watch:
+            return self._ticks(request.to_ns + LONGEST_NS)
+        return None
+
+    def _watch_clock(self, ticks: int) -> None:
         """End the source when its time is over by the clock of this machine, too: perhaps no sample comes."""
-        seconds = float(self._request.duration_ns or 0) / 1e9 + PATIENCE_S
+        seconds = float(ticks * self._tick_ns) / 1e9 + PATIENCE_S
+        if self._clock is not None:
+            self._clock.cancel()
         self._clock = threading.Timer(seconds, self._live.stop)
         self._clock.daemon = True
         self._clock.start()
@@ -408,10 +424,11 @@ class _Session:
         self._write_remark(Remark("trigger", t_ns, t_ns, self._trigger.text))
         tick = int(t_ns / self._tick_ns)
         if self._request.duration_ns:
-            self._limit = tick + self._ticks(self._request.duration_ns)
+            duration = self._ticks(self._request.duration_ns)
+            self._limit = tick + duration
             end_ns = t_ns + self._request.duration_ns
             self._request = replace(self._request, to_ns=min(self._request.to_ns or end_ns, end_ns))
-            self._watch_clock()
+            self._watch_clock(duration)
         if self._recording is not None:
             self._recording.open(tick, self._limit)
         held = self._gate.open(t_ns)

@@ -84,7 +84,13 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.option(
     "--from", "from_ns", callback=TIME, metavar="TIME", help="Show what begins at or after this time (0.5, 500ms)."
 )
-@click.option("--to", "to_ns", callback=TIME, metavar="TIME", help="Show what begins before this time.")
+@click.option(
+    "--to",
+    "to_ns",
+    callback=TIME,
+    metavar="TIME",
+    help="Show what begins before this time. Live: end then, but for --record and --watch.",
+)
 @click.option(
     "--only", callback=_names, metavar="NAME,...", help="Show these messages or events only (Status,Drive,clock_hold)."
 )
@@ -124,7 +130,13 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.option(
     "--ring", type=click.IntRange(2), metavar="N", help="Live: record to N files in turn; the oldest is removed."
 )
-@click.option("--duration", "duration_ns", callback=TIME, metavar="TIME", help="Live: end after this time.")
+@click.option(
+    "--duration",
+    "duration_ns",
+    callback=TIME,
+    metavar="TIME",
+    help="Live: end after this time, or this long after the trigger.",
+)
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
@@ -166,6 +178,8 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     request = Request(catalogue=combined(ctx.obj or ()), **options)
     _refuse_nonsense(request)
     if request.live is not None:
+        if jobs is not None:
+            raise click.UsageError("--jobs decodes many captures at once, and an analyser is one; leave it out")
         from m43tools.live import sniff_live
 
         ctx.exit(sniff_live(request))

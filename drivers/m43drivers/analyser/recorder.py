@@ -39,7 +39,7 @@ __all__ = ["CAPACITY", "LEAST_BYTES", "LiveRecorder", "Recorded", "SessionFile"]
 CAPACITY = 4_000_000
 """Rows that wait for the disk at most."""
 
-LEAST_BYTES = 1 << 20
+LEAST_BYTES = 1_000_000
 """The smallest file that a limit may ask for."""
 
 SMALLEST_ENTRY = 1 << 16
