@@ -320,6 +320,25 @@ def test_two_ctrl_c_leave_a_whole_recording_whenever_they_come(tmp_path: Path, g
     assert open_capture(tmp_path / "a.sr").end_ns > 0
 
 
+@posix
+def test_a_file_that_is_not_written_whole_does_not_appear(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    class Stuck(TextOutlet):
+        """A disk that does not answer."""
+
+        def close(self, limit_s: float) -> int:
+            if self._target is sys.stderr:
+                return super().close(limit_s)
+            super().close(10)
+            return 1
+
+    monkeypatch.setattr(live_module, "TextOutlet", Stuck)
+    code, _, err = run(capsys, "--live", "fake:", "--format", "jsonl", "-o", tmp_path / "a.jsonl")
+    assert (code, err) == (2, f"m43: {tmp_path / 'a.jsonl'}: cannot be written: it takes longer than 60 s\n")
+    assert not list(tmp_path.iterdir())
+
+
 def drawn(master: int) -> Iterator[bytes]:
     """Yield what a program draws on a terminal until it ends, or nothing has come for ten seconds."""
     while select.select([master], [], [], 10)[0]:

@@ -117,6 +117,9 @@ def sniff_live(request: Request) -> int:
         session.run()
         left = outlet.close(FILE_PATIENCE_S if binary or request.output is not None else PATIENCE_S)
         session.raise_output_error()
+        ending.raise_if_hurried()
+        if left and request.output is not None:
+            raise OutputError(f"{request.output}: cannot be written: it takes longer than {FILE_PATIENCE_S:g} s")
         if left:
             what = f"the {request.form} output is not whole" if binary else f"{left} lines left out at the end"
             told.write(f"m43: {what}: its reader is slower than the traffic\n")
