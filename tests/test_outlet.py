@@ -53,6 +53,7 @@ def test_closing_waits_no_longer_when_it_is_given_up() -> None:
         threading.Timer(0.2, outlet.give_up).start()
         assert outlet.close(1000) == 2
         reader.read(1 << 16)
+        outlet._thread.join(5)
 
 
 def test_a_reader_that_goes_away_is_an_error() -> None:
