@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import shutil
 import signal
@@ -407,6 +408,20 @@ def test_what_is_wrong_strikes_the_eye(colours: bool) -> None:
     assert process.wait(10) == 1
     assert (b"\x1b[1;31m" in shown, b"\x1b[31m" in shown) == (colours, False)
     assert b"inferred" in shown
+
+
+@posix
+def test_a_terminal_that_is_slow_skips_pictures_and_loses_nothing() -> None:
+    process, master = watching("fake:?times=900&pace=2")
+    shown = seen_until(master, b"Olympus")
+    time.sleep(3)
+    shown += seen_until(master, b"pictures left out")
+    process.send_signal(signal.SIGINT)
+    shown += b"".join(drawn(master))
+    os.close(master)
+    assert process.wait(10) == 0
+    assert re.search(rb"[1-9]\d* pictures left out: the terminal is slow", shown)
+    assert b"[0m0 samples" in shown
 
 
 @posix
