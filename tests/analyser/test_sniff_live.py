@@ -105,6 +105,25 @@ def test_a_hole_is_told_and_nothing_is_joined_across_it(capsys: pytest.CaptureFi
     assert "(overflow)" in open_capture(tmp_path / "a.sr").provenance.details["comment"]
 
 
+def test_a_hole_is_a_row_of_text(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, err = run(capsys, "--live", f"fake:?hole=overflow@{IN_STATUS}:2000")
+    rows = out.splitlines()
+    at = next(index for index, row in enumerate(rows) if "overflow" in row)
+    assert rows[at].split(maxsplit=1) == ["0.525750000", "overflow: 2000 samples are lost"]
+    assert "Status" in rows[at - 1]
+    assert err == "m43: 0.525750 s: overflow: 2000 samples are lost\n"
+
+
+@posix
+def test_on_one_terminal_a_hole_is_told_once() -> None:
+    process, master = on_terminal(f"fake:?hole=overflow@{IN_STATUS}:2000")
+    shown = b"".join(drawn(master)).decode()
+    os.close(master)
+    assert process.wait(10) == 1
+    assert shown.count("samples are lost") == 1
+    assert "m43: " not in shown
+
+
 def test_a_gap_between_buffers_is_no_finding(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--live", "fake:?hole=gap@60000:5000", "--format", "csv")
     assert code == 0
@@ -371,9 +390,14 @@ def test_the_screen_shows_figures_and_ends_with_ctrl_c() -> None:
 
 def watching(*arguments: str, colours: bool = True) -> tuple[subprocess.Popen[bytes], int]:
     """Start a process that watches on a terminal of its own; return it and the other end of that."""
+    return on_terminal(*arguments, "--watch", colours=colours)
+
+
+def on_terminal(*arguments: str, colours: bool = True) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a process that sniffs on a terminal of its own; return it and the other end of that."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--watch", "--live", *arguments]
+    command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--live", *arguments]
     wish = {} if colours else {"NO_COLOR": "1"}
     known = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
     process = subprocess.Popen(

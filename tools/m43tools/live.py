@@ -322,7 +322,7 @@ class _Session:
                 return
             self._figures.add_item(limited)
             if isinstance(limited, Notice):
-                self._say(self._ns(limited.tick), f"{limited.kind}: {limited.text}")
+                self._say_beside_rows(self._ns(limited.tick), f"{limited.kind}: {limited.text}")
             if self._recording is not None:
                 self._record(self._recording, limited)
             self._offer()
@@ -423,7 +423,7 @@ class _Session:
         """Begin to show and to record; go on until the time that is asked for is over."""
         assert self._gate is not None
         assert self._trigger is not None
-        self._say(t_ns, f"trigger: {self._trigger.text}")
+        self._say_beside_rows(t_ns, f"trigger: {self._trigger.text}")
         self._write_remark(Remark("trigger", t_ns, t_ns, self._trigger.text))
         tick = int(t_ns / self._tick_ns)
         if self._request.duration_ns:
@@ -467,7 +467,7 @@ class _Session:
         count, self._left_out = self._left_out, 0
         now_ns = self._ns(self._figures.end)
         text = f"{count} rows left out: the output is slower than the traffic"
-        self._say(self._left_from_ns, text)
+        self._say_beside_rows(self._left_from_ns, text)
         self._write_remark(Remark("skipped", self._left_from_ns, now_ns, text, {"rows": count}))
 
     def _remark_of(self, notice: Notice) -> Remark:
@@ -485,6 +485,12 @@ class _Session:
             self._kept.append(text)
         else:
             self._told.write(text)
+
+    def _say_beside_rows(self, t_ns: int, text: str) -> None:
+        """Tell the user what is a row, too, unless that row stands on the same terminal."""
+        in_rows = self._writer is not None and self._request.form == "text" and not self._waiting
+        if not (in_rows and self._outlet.isatty() and sys.stderr.isatty()):
+            self._say(t_ns, text)
 
     def _say(self, t_ns: int, text: str) -> None:
         self._tell(f"m43: {t_ns / 1e9:.6f} s: {text}\n")

@@ -35,7 +35,7 @@ class Writer(Protocol):
         """Write what is shown of a stretch of regular traffic."""
 
     def write_remark(self, remark: Remark) -> None:
-        """Write what is no event of the mount; a writer for people leaves it out."""
+        """Write what is no event of the mount."""
 
     def finish(self) -> None:
         """Write what stands below everything, if anything does."""

@@ -88,7 +88,9 @@ class TextWriter:
         self._stream.write(self._line(event))
 
     def write_remark(self, remark: Remark) -> None:
-        """Leave it out: a person is told on stderr."""
+        """Write what is no event of the mount."""
+        lead = self._lead(remark.t_ns, " " * len(self._glyphs.to_lens), self._verdict(None))
+        self._stream.write(lead + self._style(f"{remark.event}: {remark.detail}", fg="yellow", bold=True) + "\n")
 
     def _line(self, event: Event) -> str:
         return self._rows[type(event)](event).rstrip() + "\n"
