@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from m43proto.events import Event
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals and POSIX signals")
+STARTED: list[subprocess.Popen[bytes]] = []
+"""Processes of the test that runs, which do not outlive it where it fails."""
+
 IN_STATUS = 4_206_000
 """A sample in the middle of the first status."""
 
@@ -64,6 +67,11 @@ def _plugged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(ANALYSERS, "fake", ("tests.analyser.fakesource:fake", "fake:"))
     before = descriptors(), threading.active_count()
     yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    STARTED.clear()
     assert (descriptors(), threading.active_count()) == before
 
 
@@ -299,6 +307,7 @@ def sniffing(folder: Path, source: str, *arguments: object) -> subprocess.Popen[
     command = [sys.executable, "-m", "tests.analyser.fakesource", "sniff", "--live", source, *map(str, arguments)]
     command += ["--format", "jsonl", "--layer", "bytes", "--record", str(folder / "a.sr")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    STARTED.append(process)
     assert process.stdout is not None
     assert records(process.stdout.readline().decode())
     return process
@@ -403,6 +412,7 @@ def on_terminal(*arguments: str, colours: bool = True) -> tuple[subprocess.Popen
     process = subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, env={**known, "TERM": "xterm-256color", **wish}
     )
+    STARTED.append(process)
     os.close(slave)
     return process, master
 
