@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from m43tools.outlet import Outlet
+from m43tools.outlet import BinaryOutlet, TextOutlet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="looks at pipes")
 
 def test_everything_comes_in_order(tmp_path: Path) -> None:
     with (tmp_path / "a").open("w", encoding="utf-8") as file:
-        outlet = Outlet(file)
+        outlet = TextOutlet(file)
         for number in range(1000):
             outlet.write(f"{number}\n")
         outlet.writelines(["x\n", "y\n"])
@@ -31,7 +31,7 @@ def test_a_pipe_that_nobody_reads_gets_whole_lines_and_keeps_nobody_waiting() ->
     reading, writing = os.pipe()
     lines = [f"{number:>99}\n" for number in range(3000)]
     with os.fdopen(writing, "w") as pipe, os.fdopen(reading, "rb") as reader:
-        outlet = Outlet(pipe, most=10_000)
+        outlet = TextOutlet(pipe, most=10_000)
         for line in lines:
             outlet.write(line)
         assert outlet.full
@@ -44,11 +44,23 @@ def test_a_pipe_that_nobody_reads_gets_whole_lines_and_keeps_nobody_waiting() ->
     assert got == "".join(lines[: len(lines) - left])
 
 
+def test_closing_waits_no_longer_when_it_is_given_up() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe, os.fdopen(reading, "rb") as reader:
+        outlet = BinaryOutlet(pipe)
+        outlet.write(bytes(1 << 20))
+        outlet.write(bytes(10))
+        threading.Timer(0.2, outlet.give_up).start()
+        assert outlet.close(1000) == 2
+        reader.read(1 << 16)
+        outlet._thread.join(5)
+
+
 def test_a_reader_that_goes_away_is_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
-        outlet = Outlet(pipe)
+        outlet = TextOutlet(pipe)
         outlet.write("lost\n")
         outlet.close(5)
     assert isinstance(outlet.error, BrokenPipeError)
@@ -57,7 +69,7 @@ def test_a_reader_that_goes_away_is_an_error() -> None:
 def test_a_stream_without_a_descriptor_does_too() -> None:
     before = threading.active_count()
     text = io.StringIO()
-    outlet = Outlet(text)
+    outlet = TextOutlet(text)
     outlet.write("a\n")
     assert outlet.close(5) == 0
     assert text.getvalue() == "a\n"

@@ -41,7 +41,8 @@ class Fake(Reader):
     """Plays the session.
 
     Options: ``times`` (how often, 1), ``pace`` (0 for as fast as it is taken), ``hole`` (``KIND@SAMPLE:COUNT``),
-    ``names=0`` for channels called D0 and so on, ``hang=1`` to stay silent at the end.
+    ``names=0`` for channels called D0 and so on, ``hang=1`` to stay silent at the end, ``stuck=1`` not to return from
+    there, as a broken driver.
     """
 
     tick_ns = Fraction(10**9, RATE)
@@ -54,6 +55,7 @@ class Fake(Reader):
         self._times = int(options.get("times", "1"))
         self._pace = float(options.get("pace", "0"))
         self._hang = options.get("hang") == "1"
+        self._stuck = options.get("stuck") == "1"
         self._finder = ChangeFinder(len(LINES))
         self._steps = self._played(options.get("hole", ""))
 
@@ -67,6 +69,8 @@ class Fake(Reader):
             time.sleep(min(ahead_s, 0.05))
             return []
         step = next(self._steps, None)
+        while step is None and self._stuck:
+            time.sleep(1)
         if step is None and self._hang:
             time.sleep(0.02)
         self.ended = step is None and not self._hang

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,11 +13,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import usb.backend.libusb1
 import usb.core
 from serial.tools import list_ports
 
-from m43drivers.analyser import survey
+from m43drivers.analyser import fx2usb, survey
+from m43drivers.analyser.fx2 import MODELS
 from tests.analyser.models import Pico, Plugged, Sump
+from tests.analyser.test_fx2usb import BUS, IMAGE, LOGIC, Bus, Device
 from tests.analyser.usbmock import SYSFS, Traffic, device_file
 from tests.test_cli import run
 from tests.test_ports import port
@@ -29,7 +33,8 @@ NO_LIBUSB = usb.core.NoBackendError("No backend available")
 
 
 def fx2(**known: Any) -> SimpleNamespace:
-    usual = {"bus": 250, "address": 9, "port_numbers": (1,), "manufacturer": "sigrok", "product": "fx2lafw"}
+    usual = {"bus": BUS, "address": 9, "port_numbers": (1,), "manufacturer": "sigrok", "product": "fx2lafw"}
+    usual |= {"ctrl_transfer": lambda **_: bytes(18), "_ctx": SimpleNamespace(dispose=lambda device: None)}
     return SimpleNamespace(**{"idVendor": 0x1D50, "idProduct": 0x608C, "serial_number": "", **usual, **known})
 
 
@@ -101,6 +106,86 @@ def test_what_is_plugged_in_and_what_it_lacks(
     assert [one["usable"] for one in told] == [False, False, False]
     assert 'ATTR{idVendor}=="1d50", ATTR{idProduct}=="608c"' in told[0]["missing"]
     assert told[2]["perhaps"] == "made with the Pico SDK; --probe asks it"
+
+
+RULE = (
+    "put into /etc/udev/rules.d/60-m43-analyser.rules:"
+    ' SUBSYSTEM=="usb", ATTR{idVendor}=="0925", ATTR{idProduct}=="3881", MODE="0660", TAG+="uaccess"'
+    " and plug it out and in again"
+)
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="udev is a part of Linux")
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Device]:
+    """Return what plugs in an analyser that pyusb's backend does not let this user open."""
+
+    def plug_in(*, loaded: bool = False) -> Device:
+        device = Device(serial="77")
+        device.strings |= {1: "sigrok", 2: "fx2lafw"} if loaded else {}
+        bus = Bus(device, refuses=errno.EACCES)
+        monkeypatch.setattr(usb.backend.libusb1, "get_backend", lambda: bus)
+        (tmp_path / MODELS[LOGIC].firmware).write_bytes(IMAGE)
+        monkeypatch.setenv("SIGROK_FIRMWARE_DIR", str(tmp_path))
+        monkeypatch.setattr(list_ports, "comports", list)
+        return device
+
+    return plug_in
+
+
+@on_linux
+def test_without_permission_the_udev_rule_is_printed(
+    refusing: Callable[..., Device], capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = refusing()
+    shown = run("analysers", capsys=capsys)
+    assert shown.code == 1
+    assert shown.out.splitlines()[1].endswith("cannot be used yet")
+    assert f"m43: fx2lafw: you may not open the analyser; {RULE}" in shown.err.splitlines()
+    (one,) = json.loads(run("analysers", "--json", capsys=capsys).out)["analysers"]
+    assert (one["usable"], one["missing"]) == (False, f"you may not open the analyser; {RULE}")
+    assert device.log == []
+
+
+@on_linux
+def test_sniffing_without_permission_prints_the_udev_rule(
+    refusing: Callable[..., Device], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    refusing()
+    target = tmp_path / "a.jsonl"
+    shown = run("sniff", "--live", "fx2lafw", "--record", str(tmp_path / "a.sr"), "-o", str(target), capsys=capsys)
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err == f"m43: fx2lafw: you may not open the analyser; {RULE}\n"
+    assert [path.name for path in tmp_path.iterdir()] == [MODELS[LOGIC].firmware]
+
+
+@on_linux
+@pytest.mark.skipif(find_spec("usb1") is None, reason="the Python package libusb1 is not installed")
+def test_sniffing_with_the_firmware_loaded_prints_the_udev_rule(
+    refusing: Callable[..., Device], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then libusb1 meets the refusal, not pyusb."""
+    import usb1
+
+    def refuse() -> None:
+        raise usb1.USBErrorAccess(usb1.ERROR_ACCESS)
+
+    there = refusing(loaded=True)
+    device = SimpleNamespace(getBusNumber=lambda: BUS, getDeviceAddress=lambda: there.address, open=refuse)
+    monkeypatch.setattr(fx2usb, "_strings", lambda _: {"manufacturer": "sigrok", "product": "fx2lafw", "serial": ""})
+    monkeypatch.setattr(usb1.USBContext, "getDeviceList", lambda context, **_: [device])
+    shown = run("sniff", "--live", "fx2lafw", capsys=capsys)
+    assert (shown.code, shown.out, shown.err) == (2, "", f"m43: fx2lafw: you may not open the analyser; {RULE}\n")
+
+
+def test_elsewhere_there_is_no_udev(
+    refusing: Callable[..., Device], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    shown = run("sniff", "--live", "fx2lafw", capsys=capsys)
+    expected = "m43: fx2lafw: you may not open the analyser; another program or a driver of the system may hold it\n"
+    assert (shown.code, shown.err) == (2, expected)
 
 
 def test_without_libusb1_an_fx2_cannot_be_used(

@@ -238,8 +238,8 @@ def test_nothing_recorded_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "text"),
     [
-        ({"max_bytes": 1000}, "expected at least 1048576 bytes a file, found 1000"),
-        ({"max_bytes": 2 << 20, "files": 3}, "expected at least 1048576 bytes a file, found 699050"),
+        ({"max_bytes": 1000}, "expected at least 1000000 bytes a file, found 1000"),
+        ({"max_bytes": 2 << 20, "files": 3}, "expected at least 1000000 bytes a file, found 699050"),
         ({"files": 2}, "expected a size for a ring of files"),
     ],
 )

@@ -3,7 +3,8 @@
 An analyser that sends status polls back to back is played by a thread that hands out packed samples, eight lines a
 byte, in the transfers of an FX2 analyser (specs: 24 MB/s). Goals: at ten times the real pace nothing is lost, and a
 second of traffic costs less than a tenth of a second of processor time: reading, finding changes, the queue, decoding.
-Rows are counted; then the whole command writes them as JSON lines to a file that forgets them.
+Rows are counted; then the whole command writes them as JSON lines to a file that forgets them, and in the formats that
+are written event by event, at the real pace.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from m43drivers.capture.stream import Label
 from m43proto import PUBLIC
 from m43proto.pins import LINES
 from m43tools.cli import main as m43
+from m43tools.render.binary import BINARY_FORMATS
 from tests.benchmarks.traffic import DENSE, RATE_HZ, entries
 
 if TYPE_CHECKING:
@@ -118,12 +120,12 @@ def dense(address: str, settings: Settings) -> Dense:
     return Dense(float(settings.options["pace"]), float(settings.options["seconds"]))
 
 
-def command(pace: float, seconds: float) -> str:
-    """Run ``m43 sniff --live`` at a pace; return what came of it."""
+def command(pace: float, seconds: float, form: str = "jsonl") -> str:
+    """Run ``m43 sniff --live`` at a pace into a format; return what came of it."""
     ANALYSERS["dense"] = ("tests.benchmarks.live:dense", "dense:")
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     source = f"dense:?pace={pace:g}&seconds={seconds:g}"
-    code = m43(["sniff", "--live", source, "--format", "jsonl", "-o", os.devnull])
+    code = m43(["sniff", "--live", source, "--format", form, "-o", os.devnull])
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     told = "something lost or left out" if code else "nothing lost"
     return f"{told} in {wall_s:.2f} s, processor {cpu_s:.2f} s = {seconds / cpu_s:.1f} x real time"
@@ -144,6 +146,8 @@ def main() -> None:
         )
     for pace in PACES:
         print(f"m43 sniff --live --format jsonl at {pace:>4g} x: {command(pace, seconds)}")
+    for form in BINARY_FORMATS:
+        print(f"m43 sniff --live --format {form} at 1 x: {command(1, seconds, form)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from m43drivers.analyser.model import Notice, NoticeKind
 from m43drivers.bulk.columns import Stretch
 from m43proto.events import MessageSeen
 from m43proto.messages import Status
-from m43tools.render.lens import STATUS_VALUES, status_field, value_text
+from m43tools.render.lens import STATUS_VALUES, legend, status_field, value_text
 from m43tools.render.records import fields_of
 from m43tools.render.values import printable
 
@@ -33,9 +33,16 @@ __all__ = ["Figures", "histogram"]
 POLLS = 500
 WINDOW_NS = 1_000_000_000
 BUCKETS = 6
-BAR = 24
+LEAST_BUCKETS, MOST_BUCKETS = 3, 12
+USUAL = 2
+"""Periods longer than this many medians are counted in one row, so that a pause does not hide the pace."""
+
+LONGEST_BAR = 60
 NUMBERS = 22
 LABELS = 16
+BELOW = 4
+"""Rows that may stand below the others: what the screen says of itself, the longest periods, and the marks."""
+
 _STATUS = int.from_bytes(Status.spec.opcode, "big")
 
 
@@ -120,20 +127,31 @@ class Figures:
     def _set_last(self, message: MessageSeen) -> None:
         self._last = lambda: message
 
-    def rows(self, summary: Summary, glyphs: Glyphs, more: list[Row], width: int) -> list[Row]:
+    def alarms(self, summary: Summary) -> frozenset[str]:
+        """Return the labels of rows that tell of something wrong."""
+        wrong = {
+            "wrong sums": summary.command_sums_wrong + summary.data_sums_wrong,
+            "violations": summary.violations.total(),
+            "lost": self.lost_ticks,
+            "notices": self.lost,
+        }
+        return frozenset(label for label, count in wrong.items() if count)
+
+    def rows(self, summary: Summary, glyphs: Glyphs, more: list[Row], size: tuple[int, int]) -> list[Row]:
         """Return what to show: labels and texts, the most important first.
 
         Args:
             summary: what was counted.
             glyphs: the signs to use.
             more: other rows to show.
-            width: columns of the terminal.
+            size: columns and lines of the terminal.
         """
+        width, height = size
         transactions, polls = self._in_window()
         values = self._last().values if self._last is not None else {}
         fields = [(name, status_field(name)) for name in STATUS_VALUES]
         wrong = summary.command_sums_wrong + summary.data_sums_wrong
-        return [
+        rows = [
             ("source", printable(self._source)),
             ("time", f"{self._now_ns / 1e9:.1f} s"),
             ("samples", f"{self._samples_per_s() / 1e6:.2f} M per second"),
@@ -146,8 +164,12 @@ class Figures:
             ("lost", f"{self.lost_ticks} samples"),
             ("notices", _counted(self.notices)),
             *more,
-            *_labelled("poll periods", histogram(self._polls_ns, width - LABELS)),
         ]
+        taken = sum(max(-(-len(text) // (width - LABELS)), 1) for _, text in rows)
+        buckets = min(max(height - taken - BELOW, LEAST_BUCKETS), MOST_BUCKETS)
+        marks = legend(rows, glyphs)
+        periods = histogram(self._polls_ns, width - LABELS, buckets)
+        return [*rows, *_labelled("poll periods", periods), *([("", marks)] if marks else [])]
 
     @property
     def _now_ns(self) -> int:
@@ -172,20 +194,30 @@ class Figures:
         return (after - before) / (end_s - begin_s) if end_s > begin_s else 0.0
 
 
-def histogram(times_ns: Iterable[int], width: int = 80) -> list[str]:
-    """Return the periods between times as rows: from, to, how many, and a bar for which there is this much room."""
+def histogram(times_ns: Iterable[int], width: int = 80, buckets: int = BUCKETS) -> list[str]:
+    """Return the periods between times as rows: from, to, how many, and a bar.
+
+    Args:
+        times_ns: when.
+        width: how much room a row has.
+        buckets: how many rows there are at most, but for one of periods that are much longer than most.
+    """
     periods = np.array([later - earlier for earlier, later in pairwise(times_ns)]) / 1e6
     if not periods.size:
         return ["fewer than two polls"]
-    low, high = np.floor(periods.min() * 10) / 10, np.ceil(periods.max() * 10) / 10
-    buckets = BUCKETS if high - low > 0.1 * BUCKETS else 1
-    counts, edges = np.histogram(periods, buckets, (low, max(high, low + 0.1)))
-    most = int(counts.max())
-    bar = min(max(width - NUMBERS, 0), BAR)
-    return [
-        f"{f'{begin:.1f}-{end:.1f}':>13} ms {count:>4} {'#' * round(bar * count / most)}".rstrip()
+    usual = periods[periods <= USUAL * np.median(periods)]
+    low, high = np.floor(usual.min() * 10) / 10, np.ceil(usual.max() * 10) / 10
+    counts, edges = np.histogram(usual, buckets if high - low > 0.1 * buckets else 1, (low, max(high, low + 0.1)))
+    rows = [
+        (f"{begin:.1f}-{end:.1f}", count)
         for (begin, end), count in zip(pairwise(edges.tolist()), counts.tolist(), strict=True)
     ]
+    longer = periods.size - usual.size
+    if longer:
+        rows.append((f"to {periods.max():.1f}", longer))
+    most = max(count for _, count in rows)
+    bar = min(max(width - NUMBERS, 0), LONGEST_BAR)
+    return [f"{span:>13} ms {count:>4} {'#' * round(bar * count / most)}".rstrip() for span, count in rows]
 
 
 def _labelled(label: str, texts: list[str]) -> list[Row]:

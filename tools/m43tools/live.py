@@ -6,6 +6,7 @@ not keep up with are left out and counted, and so are samples that the disk does
 
 from __future__ import annotations
 
+import io
 import shutil
 import signal
 import sys
@@ -15,13 +16,14 @@ from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import click
 
 from m43drivers.analyser import Notice, open_analyser
-from m43drivers.analyser.observing import FoundGate, LiveObserver, beginning, fires_in
+from m43drivers.analyser.observing import LONGEST_NS, FoundGate, LiveObserver, beginning, fires_in
 from m43drivers.analyser.recorder import LiveRecorder
 from m43drivers.analyser.trigger import BlockGate, EdgeTrigger, EventTrigger, parse_trigger
 from m43drivers.bulk.columns import Stretch
@@ -30,11 +32,14 @@ from m43drivers.capture.stream import Block
 from m43drivers.capture.times import nearest
 from m43drivers.lines import lines_by_name, lines_by_request
 from m43tools.figures import Figures
-from m43tools.outlet import Outlet
-from m43tools.output import OutputError, open_output
+from m43tools.memory import give_back
+from m43tools.outlet import BinaryOutlet, TextOutlet
+from m43tools.output import OutputError, open_binary_output, open_output
+from m43tools.render.binary import BINARY_FORMATS
 from m43tools.render.glyphs import glyphs_for
+from m43tools.render.remarks import Remark
 from m43tools.screen import DRAW_S, Screen
-from m43tools.sniffing import EXIT_FINDINGS, take, write_summary, writer_for
+from m43tools.sniffing import EXIT_FINDINGS, binary_writer_for, take, write_summary, writer_for
 from m43tools.sources import AUTO
 from m43tools.summary import Summary
 
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from m43drivers.analyser.trigger import Trigger
     from m43drivers.capture.stream import CaptureStream
     from m43proto.pins import Line
+    from m43tools.outlet import Outlet
     from m43tools.render.columns import Writer
     from m43tools.sniffing import Request
 
@@ -63,11 +69,14 @@ SLACK_NS = 2_000_000_000
 PATIENCE_S = 2.0
 """How long the end waits for a slow output, and a limit of time for samples that do not come."""
 
+GIVE_BACK_S = 20.0
+"""How often memory that is not needed any more is given back."""
+
 MOST_KEPT = 1000
 """Lines that are kept for the end of a screen."""
 
 FILE_PATIENCE_S = 60.0
-"""How long the end waits for a file."""
+"""How long the end waits for a file, and for a reader of what is a file when it is whole."""
 
 EXIT_NOT_RECORDED = 2
 
@@ -78,47 +87,112 @@ def sniff_live(request: Request) -> int:
     Raises:
         AnalyserError: the source cannot be opened.
         CaptureError: the lines cannot be told, or the recording cannot be made.
+        MissingExtraError: what writes the format is not installed.
         TriggerError: the trigger says nothing that can happen.
         KeyboardInterrupt: the user did not want to wait for the end.
     """
+    binary = request.form in BINARY_FORMATS
     trigger = None if request.trigger is None else parse_trigger(request.trigger, request.catalogue)
     if request.watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal on standard output; without it rows are written")
+    if binary:
+        binary_writer_for(request, io.BytesIO())  # What is not installed is said before the analyser begins.
     with ExitStack() as stack:
         live = stack.enter_context(open_analyser(str(request.live), rate_hz=request.rate, channels=request.channels))
-        told = Outlet(sys.stderr)
+        told = TextOutlet(sys.stderr)
         stack.callback(told.close, PATIENCE_S)
-        stack.enter_context(_ended_by_signals(live.stop))
-        target = stack.enter_context(open_output(request.output))
-        outlet = Outlet(target)
+        ending = stack.enter_context(_ended_by_signals(live.stop))
+        ending.hurries.append(told.give_up)
+        outlet: Outlet[Any]
+        if binary:
+            outlet = BinaryOutlet(stack.enter_context(open_binary_output(request.output)))
+            writer = partial(binary_writer_for, request, cast("BinaryIO", outlet))
+        else:
+            outlet = TextOutlet(stack.enter_context(open_output(request.output)))
+            writer = partial(writer_for, request, cast("TextIO", outlet))
         stack.callback(outlet.close, PATIENCE_S)
-        session = _Session(request, trigger, live, outlet, told)
+        ending.hurries.append(outlet.give_up)
+        session = _Session(request, trigger, live, outlet, writer, told, ending)
         stack.enter_context(session)
         session.run()
-        left = outlet.close(FILE_PATIENCE_S if request.output is not None else PATIENCE_S)
+        left = outlet.close(FILE_PATIENCE_S if binary or request.output is not None else PATIENCE_S)
         session.raise_output_error()
+        ending.raise_if_hurried()
+        if left and request.output is not None:
+            raise OutputError(f"{request.output}: cannot be written: it takes longer than {FILE_PATIENCE_S:g} s")
         if left:
-            told.write(f"m43: {left} lines left out at the end: the output is slower than the traffic\n")
+            what = f"the {request.form} output is not whole" if binary else f"{left} lines left out at the end"
+            told.write(f"m43: {what}: its reader is slower than the traffic\n")
+    ending.raise_if_hurried()
     return session.exit_code
 
 
-@contextmanager
-def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the first Ctrl-C (or SIGTERM) end the source in order, and the next one everything at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked: list[int] = []
+class _Ending:
+    """What Ctrl-C (or SIGTERM) has asked for.
 
-    def handle(number: int, frame: object) -> None:
-        if asked:
+    The first ends the source in order. The second is not raised wherever the program happens to be, where it could
+    leave half a file or a disarranged terminal: it interrupts the wait for the source, and shortens the other waits.
+
+    Args:
+        stop: ends the source.
+
+    Attributes:
+        hurries: what shortens a wait that may be long.
+        waiting: whether nothing is done but to wait for the source.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._asked = 0
+        self.hurries: list[Callable[[], None]] = []
+        self.waiting = False
+
+    def handle(self, number: int, frame: object) -> None:
+        """Take a signal."""
+        self._asked += 1
+        if self._asked == 1:
+            self._stop()
+        if self._asked == 2:
+            for hurry in self.hurries:
+                hurry()
+            if self.waiting:
+                raise KeyboardInterrupt
+
+    def raise_if_hurried(self) -> None:
+        """Raise KeyboardInterrupt when the end shall not be waited for."""
+        if self._asked > 1:
             raise KeyboardInterrupt
-        asked.append(number)
-        stop()
 
-    before = [(number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Have nothing interrupted while the source is waited for."""
+        self.waiting = False
         yield
+        self.raise_if_hurried()
+        self.waiting = True
+
+    def awaited(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield what a source gives, as long as it is waited for."""
+        while True:
+            self.waiting = True
+            item = next(items, None)
+            self.waiting = False
+            if item is None:
+                return
+            self.raise_if_hurried()
+            yield item
+
+
+@contextmanager
+def _ended_by_signals(stop: Callable[[], None]) -> Iterator[_Ending]:
+    """Have the first Ctrl-C (or SIGTERM) end the source in order, and the next one everything at once."""
+    ending = _Ending(stop)
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    before = [(number, signal.signal(number, ending.handle)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield ending
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -128,26 +202,37 @@ class _Session:
     """One run; a context that closes its recording and its screen."""
 
     def __init__(
-        self, request: Request, trigger: Trigger | None, live: LiveStream, outlet: Outlet, told: Outlet
+        self,
+        request: Request,
+        trigger: Trigger | None,
+        live: LiveStream,
+        outlet: Outlet[Any],
+        open_writer: Callable[[], Writer],
+        told: TextOutlet,
+        ending: _Ending,
     ) -> None:
         self._request = request
         self._live = live
         self._outlet = outlet
+        self._open_writer = open_writer
         self._told = told
+        self._ending = ending
         self._tick_ns = live.capture.tick_ns
         self._summary = Summary(detailed=request.summary)
         self._figures = Figures(str(request.live), self._tick_ns, request.catalogue)
+        self._everything = replace(request, from_ns=None, to_ns=None)
+        self._counted = Summary(detailed=False)
         self._trigger = trigger
         self._gate = None if trigger is None else FoundGate(self._pre_ns)
         self._before: int | None = None
-        self._limit = self._ticks(request.duration_ns) if trigger is None and request.duration_ns else None
+        self._limit = self._first_limit()
         self._clock: threading.Timer | None = None
         self._left_out = 0
         self._left_from_ns = 0
         self._writer: Writer | None = None
-        self._stream = cast("TextIO", outlet)
         self._screen: Screen | None = None
         self._offered_s = 0.0
+        self._given_back_s = time.monotonic()
         self._kept: deque[str] = deque(maxlen=MOST_KEPT)
         self._forgotten = 0
         self._recording: _Recording | None = None
@@ -164,7 +249,7 @@ class _Session:
         if self._clock is not None:
             self._clock.cancel()
         if self._screen is not None:
-            self._screen.offer(self._rows())
+            self._draw(self._screen)
             self._screen.__exit__()
             self._screen = None
             if self._forgotten:
@@ -178,8 +263,9 @@ class _Session:
         asked = self._asked_lines()
         if self._request.record is not None:
             self._recording = _Recording(self._request, self._live.capture, asked, self._trigger, self._pre_ns)
+            self._ending.hurries.append(self._recording.hurry)
         if self._limit is not None:
-            self._watch_clock()
+            self._watch_clock(self._limit)
         if asked is not None:
             self._require_edge_in(asked)
             self._begin_to_show()
@@ -192,6 +278,7 @@ class _Session:
         for item in chain(read, items):
             self._look_for_edge(item, mapping)
             self._take_all(observer.take(item))
+        self._ending.raise_if_hurried()
         self._take_all(observer.finish())
         self._finish()
 
@@ -205,8 +292,11 @@ class _Session:
     def _begin_to_show(self) -> None:
         if self._request.watch:
             self._screen = Screen().__enter__()
-        elif not self._request.summary:
-            self._writer = writer_for(self._request, self._stream)
+        elif self._trigger is not None:
+            self._tell(f"m43: waiting for the trigger {self._trigger.text}\n")
+        if self._request.summary or (self._request.watch and self._request.output is None):
+            return
+        self._writer = self._open_writer()
 
     def raise_output_error(self) -> None:
         """Raise what the thread that writes has met.
@@ -225,17 +315,18 @@ class _Session:
 
     def _items(self) -> Iterator[Item]:
         """Yield what the source gives, within the time that is asked for; record it, and tell of what is missing."""
-        for item in self._live.items():
+        for item in self._ending.awaited(self._live.items(idle=self._idle if self._request.watch else None)):
             limited = self._within_limit(item)
             if limited is None:
                 self._live.stop()
                 return
             self._figures.add_item(limited)
             if isinstance(limited, Notice):
-                self._say(self._ns(limited.tick), f"{limited.kind}: {limited.text}")
+                self._say_beside_rows(self._ns(limited.tick), f"{limited.kind}: {limited.text}")
             if self._recording is not None:
                 self._record(self._recording, limited)
             self._offer()
+            self._tidy()
             yield limited
             self.raise_output_error()
 
@@ -274,9 +365,23 @@ class _Session:
         labels = lines_by_request(capture, pins) if isinstance(pins, dict) else lines_by_name(capture)
         return {line: capture.labels.index(label) for line, label in labels.items()}
 
-    def _watch_clock(self) -> None:
+    def _first_limit(self) -> int | None:
+        """Return the tick at which it ends, or None where only the user, or a trigger, tells.
+
+        What begins before ``--to`` may end later; when it was shown, there is nothing to do but to record, or to watch.
+        """
+        request = self._request
+        if request.duration_ns and self._trigger is None:
+            return self._ticks(request.duration_ns)
+        if request.to_ns and request.record is None and not request.watch:
+            return self._ticks(request.to_ns + LONGEST_NS)
+        return None
+
+    def _watch_clock(self, ticks: int) -> None:
         """End the source when its time is over by the clock of this machine, too: perhaps no sample comes."""
-        seconds = float(self._request.duration_ns or 0) / 1e9 + PATIENCE_S
+        seconds = float(ticks * self._tick_ns) / 1e9 + PATIENCE_S
+        if self._clock is not None:
+            self._clock.cancel()
         self._clock = threading.Timer(seconds, self._live.stop)
         self._clock.daemon = True
         self._clock.start()
@@ -301,6 +406,9 @@ class _Session:
     def _take_all(self, portions: Iterable[LiveFound]) -> None:
         for portion in portions:
             self._figures.add_found(portion)
+            if self._screen is not None and not isinstance(portion, Notice):
+                take(self._everything, self._counted, portion, None)
+                self._counted.forget_polls()
             if not self._waiting:
                 self._show(portion)
                 continue
@@ -315,14 +423,15 @@ class _Session:
         """Begin to show and to record; go on until the time that is asked for is over."""
         assert self._gate is not None
         assert self._trigger is not None
-        self._say(t_ns, f"trigger: {self._trigger.text}")
-        self._write_record({"event": "trigger", "t_ns": t_ns, "end_ns": t_ns, "detail": self._trigger.text})
+        self._say_beside_rows(t_ns, f"trigger: {self._trigger.text}")
+        self._write_remark(Remark("trigger", t_ns, t_ns, self._trigger.text))
         tick = int(t_ns / self._tick_ns)
         if self._request.duration_ns:
-            self._limit = tick + self._ticks(self._request.duration_ns)
+            duration = self._ticks(self._request.duration_ns)
+            self._limit = tick + duration
             end_ns = t_ns + self._request.duration_ns
             self._request = replace(self._request, to_ns=min(self._request.to_ns or end_ns, end_ns))
-            self._watch_clock()
+            self._watch_clock(duration)
         if self._recording is not None:
             self._recording.open(tick, self._limit)
         held = self._gate.open(t_ns)
@@ -335,7 +444,7 @@ class _Session:
 
     def _show(self, portion: LiveFound) -> None:
         if isinstance(portion, Notice):
-            self._write_record(self._notice_record(portion))
+            self._write_remark(self._remark_of(portion))
             return
         writer = self._writer if self._has_room(portion) else None
         take(self._request, self._summary, portion, writer)
@@ -358,24 +467,16 @@ class _Session:
         count, self._left_out = self._left_out, 0
         now_ns = self._ns(self._figures.end)
         text = f"{count} rows left out: the output is slower than the traffic"
-        self._say(self._left_from_ns, text)
-        self._write_record(
-            {"event": "skipped", "t_ns": self._left_from_ns, "end_ns": now_ns, "rows": count, "detail": text}
-        )
+        self._say_beside_rows(self._left_from_ns, text)
+        self._write_remark(Remark("skipped", self._left_from_ns, now_ns, text, {"rows": count}))
 
-    def _notice_record(self, notice: Notice) -> dict[str, object]:
-        until = None if notice.until is None else self._ns(notice.until)
-        return {
-            "event": str(notice.kind),
-            "t_ns": self._ns(notice.tick),
-            "end_ns": until,
-            "exact": notice.exact,
-            "detail": notice.text,
-        }
+    def _remark_of(self, notice: Notice) -> Remark:
+        until_ns = None if notice.until is None else self._ns(notice.until)
+        return Remark(str(notice.kind), self._ns(notice.tick), until_ns, notice.text, {"exact": notice.exact})
 
-    def _write_record(self, record: dict[str, object]) -> None:
+    def _write_remark(self, remark: Remark) -> None:
         if self._writer is not None:
-            self._writer.write_record(record)
+            self._writer.write_remark(remark)
 
     def _tell(self, text: str) -> None:
         """Tell the user a line; while there is a screen on the terminal, it is kept for the end."""
@@ -385,21 +486,41 @@ class _Session:
         else:
             self._told.write(text)
 
+    def _say_beside_rows(self, t_ns: int, text: str) -> None:
+        """Tell the user what is a row, too, unless that row stands on the same terminal."""
+        in_rows = self._writer is not None and self._request.form == "text" and not self._waiting
+        if not (in_rows and self._outlet.isatty() and sys.stderr.isatty()):
+            self._say(t_ns, text)
+
     def _say(self, t_ns: int, text: str) -> None:
         self._tell(f"m43: {t_ns / 1e9:.6f} s: {text}\n")
+
+    def _idle(self) -> None:
+        """Have the screen tell that nothing comes."""
+        with self._ending.busy():
+            self._offer()
 
     def _offer(self) -> None:
         now_s = time.monotonic()
         if self._screen is not None and now_s - self._offered_s >= DRAW_S:
             self._offered_s = now_s
-            self._screen.offer(self._rows())
+            self._draw(self._screen)
+
+    def _tidy(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._given_back_s >= GIVE_BACK_S:
+            self._given_back_s = now_s
+            give_back()
+
+    def _draw(self, screen: Screen) -> None:
+        screen.offer(self._rows(), self._figures.alarms(self._counted))
 
     def _rows(self) -> list[tuple[str, str]]:
         recording = [] if self._recording is None else [("recording", self._recording.state)]
         waiting = [("trigger", "waits")] if self._waiting else []
         last = [("last told", self._kept[-1].removeprefix("m43: ").rstrip())] if self._kept else []
-        width = shutil.get_terminal_size().columns
-        return self._figures.rows(self._summary, glyphs_for(sys.stdout), [*last, *waiting, *recording], width)
+        size = shutil.get_terminal_size()
+        return self._figures.rows(self._counted, glyphs_for(sys.stdout), [*last, *waiting, *recording], size)
 
     # the end
 
@@ -409,7 +530,7 @@ class _Session:
         if self._writer is not None:
             self._writer.finish()
         elif self._request.summary:
-            write_summary(self._request, self._summary, self._stream)
+            write_summary(self._request, self._summary, cast("TextIO", self._outlet))
         if self._waiting:
             self._tell(f"m43: the trigger {self._request.trigger} never fired\n")
         elif not self._summary.messages:
@@ -518,6 +639,10 @@ class _Recording:
                     self._write(block)
                 elif not block.ticks.size or block.ticks[0] < limit:
                     self._write(_up_to(block, limit))
+
+    def hurry(self) -> None:
+        """Have the files finished without what still waits for the disk."""
+        self._recorder.hurry()
 
     def close(self) -> list[str]:
         """Finish the files; return what became of them, in lines."""

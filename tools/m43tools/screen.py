@@ -31,6 +31,7 @@ class Screen:
 
         self.skipped = 0
         self._rows: list[Row] = []
+        self._alarms: frozenset[str] = frozenset()
         self._fresh = False
         self._ending = False
         self._news = threading.Condition()
@@ -57,11 +58,16 @@ class Screen:
             self._news.notify()
         self._thread.join(CLOSE_S)
 
-    def offer(self, rows: list[Row]) -> None:
-        """Have figures drawn as soon as the terminal can; never waits."""
+    def offer(self, rows: list[Row], alarms: frozenset[str] = frozenset()) -> None:
+        """Have figures drawn as soon as the terminal can; never waits.
+
+        Args:
+            rows: labels and texts.
+            alarms: labels of rows that are to strike the eye.
+        """
         with self._news:
             self.skipped += self._fresh
-            self._rows, self._fresh = rows, True
+            self._rows, self._alarms, self._fresh = rows, alarms, True
             self._news.notify()
 
     def _run(self) -> None:
@@ -86,5 +92,5 @@ class Screen:
         skipped = [("screen", f"{self.skipped} pictures left out: the terminal is slow")] if self.skipped else []
         how_to_end = [] if over else [("", "Ctrl-C ends it")]
         for name, value in [*self._rows, *skipped, *how_to_end]:
-            table.add_row(name, Text(value))
+            table.add_row(name, Text(value, "bold red" if name in self._alarms else ""))
         return table

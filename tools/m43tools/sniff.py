@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from m43drivers.bulk.columns import Stretch
-from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43tools.catalogues import combined
 from m43tools.cores import cores, decode_parts, fits
 from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
 from m43tools.render.binary import BINARY_FORMATS
 from m43tools.render.records import EVENT_NAMES
-from m43tools.render.rendering import Rendering
-from m43tools.sniffing import EXIT_FINDINGS, LAYERS, Request, take, write_summary, writer_for
+from m43tools.sniffing import EXIT_FINDINGS, LAYERS, Request, binary_writer_for, take, write_summary, writer_for
 from m43tools.sources import AUTO, DECODING, READING, STDIN, CaptureOptions, open_source
 from m43tools.summary import Summary
 from m43tools.units import RATE, SIZE, TIME
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
 
     from m43drivers.bulk.decoder import Found
     from m43drivers.bulk.parts import Parts
-    from m43proto.catalogue import Catalogue
-    from m43proto.events import Event
     from m43tools.many import Work
     from m43tools.output import Progress
     from m43tools.sources import Source
@@ -92,7 +87,13 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.option(
     "--from", "from_ns", callback=TIME, metavar="TIME", help="Show what begins at or after this time (0.5, 500ms)."
 )
-@click.option("--to", "to_ns", callback=TIME, metavar="TIME", help="Show what begins before this time.")
+@click.option(
+    "--to",
+    "to_ns",
+    callback=TIME,
+    metavar="TIME",
+    help="Show what begins before this time. Live: end then, but for --record and --watch.",
+)
 @click.option(
     "--only", callback=_names, metavar="NAME,...", help="Show these messages or events only (Status,Drive,clock_hold)."
 )
@@ -135,7 +136,13 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> fro
 @click.option(
     "--ring", type=click.IntRange(2), metavar="N", help="Live: record to N files in turn; the oldest is removed."
 )
-@click.option("--duration", "duration_ns", callback=TIME, metavar="TIME", help="Live: end after this time.")
+@click.option(
+    "--duration",
+    "duration_ns",
+    callback=TIME,
+    metavar="TIME",
+    help="Live: end after this time, or this long after the trigger.",
+)
 @click.pass_context
 def sniff(ctx: click.Context, /, **options: Any) -> None:
     r"""Decode a logic-analyser capture: what body and lens said.
@@ -167,6 +174,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff --live fx2lafw --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3
       m43 sniff --live fx2lafw --pins auto --watch --record all.sr --ring 8 --max-size 2GB
       m43 sniff --live pico:/dev/ttyACM0 --pins auto --trigger "Drive.aperture_f>8" --pre 50ms --duration 1s
+      m43 sniff --live fx2lafw --pins auto --format pcapng | wireshark -X lua_script:m43.lua -k -i -
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw
       m43 sniff captures/*/capture.sr --format parquet -o tables
       m43 sniff power-up.sr --format pcapng | wireshark -X lua_script:tools/wireshark/m43.lua -k -i -
@@ -176,6 +184,8 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
     request = Request(catalogue=combined(ctx.obj or ()), **options)
     _refuse_nonsense(request)
     if request.live is not None:
+        if jobs is not None:
+            raise click.UsageError("--jobs decodes many captures at once, and an analyser is one; leave it out")
         from m43tools.live import sniff_live
 
         ctx.exit(sniff_live(request))
@@ -289,10 +299,6 @@ def _refuse_wrong_source(request: Request) -> None:
         if given is not None:
             raise click.UsageError(f"{given} goes with --live SOURCE only")
         return
-    if request.form in BINARY_FORMATS:
-        raise click.UsageError(
-            f"--format {request.form} is for captures; --record FILE.sr first, or use --format jsonl"
-        )
     if request.captures:
         raise click.UsageError(f"--live takes the place of a CAPTURE; leave out {request.captures[0]}, or --live")
     if request.pre_ns is not None and request.trigger is None:
@@ -301,8 +307,15 @@ def _refuse_wrong_source(request: Request) -> None:
         raise click.UsageError("--max-size and --ring say how to --record FILE.sr; give it, too")
     if request.record is not None and request.record.suffix != ".sr":
         raise click.UsageError(f"--record writes sigrok sessions; call it FILE.sr, not {request.record}")
-    if request.watch and (request.summary or request.output is not None):
-        raise click.UsageError("--watch shows a screen, no rows; leave out --summary and --output, or --watch")
+    if request.watch:
+        _refuse_rows_beside_screen(request)
+
+
+def _refuse_rows_beside_screen(request: Request) -> None:
+    if request.summary:
+        raise click.UsageError("--watch shows the figures as they come, and last; leave out --summary, or --watch")
+    if request.output is None and request.form != "text":
+        raise click.UsageError(f"--watch shows a screen in place of rows; for those in {request.form}, add -o FILE")
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -327,21 +340,10 @@ def _write(request: Request, summary: Summary, found: Iterable[Found], stream: T
 
 
 def _write_binary(request: Request, summary: Summary, found: Iterable[Found]) -> None:
-    how = Rendering(layer=request.layer, catalogue=request.catalogue, capture=str(request.captures[0]))
-    choice = request.choice
     with open_binary_output(request.output) as stream:
-        writer = BINARY_FORMATS[request.form].open(stream, how)
+        writer = binary_writer_for(request, stream)
         for portion in found:
-            take(request, summary, portion, None)
-            for event in filter(choice.in_time, _events_of(portion, request.catalogue)):
-                if choice.shows(event):
-                    writer.write(event)
+            take(request, summary, portion, writer)
             if request.output is None:
                 stream.flush()
-        writer.close()
-
-
-def _events_of(portion: Found, catalogue: Catalogue) -> Iterable[Event]:
-    if isinstance(portion, Stretch):
-        return portion.events(catalogue)
-    return () if isinstance(portion, End) else portion
+        writer.finish()

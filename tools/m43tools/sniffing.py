@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,23 +16,37 @@ from m43drivers.bulk.decoder import End
 from m43proto.connection import UNKNOWN
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen, Violation
 from m43proto.records import record
+from m43tools.render.binary import BINARY_FORMATS
 from m43tools.render.bulk import Shown, everything
 from m43tools.render.columns import CsvWriter, JsonWriter, Writer
 from m43tools.render.records import event_name
+from m43tools.render.rendering import Rendering
 
 if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
-    from typing import TextIO
+    from typing import BinaryIO, TextIO
 
     from numpy.typing import NDArray
 
     from m43drivers.bulk.decoder import Found
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
+    from m43tools.render.binary import BinaryWriter
+    from m43tools.render.remarks import Remark
     from m43tools.summary import Summary
 
-__all__ = ["EXIT_FINDINGS", "LAYERS", "Choice", "Request", "colours", "take", "write_summary", "writer_for"]
+__all__ = [
+    "EXIT_FINDINGS",
+    "LAYERS",
+    "Choice",
+    "Request",
+    "binary_writer_for",
+    "colours",
+    "take",
+    "write_summary",
+    "writer_for",
+]
 
 EXIT_FINDINGS = 1
 
@@ -169,6 +184,53 @@ def writer_for(request: Request, stream: TextIO) -> Writer:
         width=width,
         catalogue=request.catalogue,
     )
+
+
+def binary_writer_for(request: Request, stream: BinaryIO) -> Writer:
+    """Return what writes to a stream of bytes in the binary format that the user wants.
+
+    Raises:
+        MissingExtraError: what writes this format is not installed.
+    """
+    capture = str(request.captures[0]) if request.live is None else request.live
+    how = Rendering(layer=request.layer, catalogue=request.catalogue, capture=capture, live=request.live is not None)
+    return _EventRows(BINARY_FORMATS[request.form].open(stream, how), request)
+
+
+class _EventRows:
+    """Writes event by event, for a format that knows no more."""
+
+    def __init__(self, writer: BinaryWriter, request: Request) -> None:
+        self._writer = writer
+        self._kinds = LAYERS[request.layer]
+        self._catalogue = request.catalogue
+
+    def write(self, event: Event) -> None:
+        """Write one event."""
+        self._writer.write(event)
+
+    def write_stretch(self, shown: Shown) -> None:
+        """Write what is shown of a stretch of regular traffic, one by one."""
+        transactions = set(shown.transactions.tolist())
+        wanted = {
+            ByteSeen: set(shown.octets.tolist()),
+            TransactionSeen: transactions,
+            MessageSeen: transactions,
+            PinEventSeen: set(shown.pins.tolist()),
+        }
+        numbers = {kind: count() for kind in wanted}
+        for event in shown.stretch.events(self._catalogue):
+            kind = type(event)
+            if next(numbers[kind]) in wanted[kind] and kind in self._kinds:
+                self._writer.write(event)
+
+    def write_remark(self, remark: Remark) -> None:
+        """Write what a live source adds to the events."""
+        self._writer.write_remark(remark)
+
+    def finish(self) -> None:
+        """Write what stands behind the last event."""
+        self._writer.close()
 
 
 def colours(stream: TextIO) -> bool:

@@ -16,8 +16,8 @@ local HEADER = {
   duration_ns = {at = 8, size = 8},
   busy_ns = {at = 16, size = 8},
 }
-local KINDS = {[0] = "transaction", [1] = "pin event", [2] = "violation", [3] = "fragment"}
-local KIND = {TRANSACTION = 0, PIN_EVENT = 1, VIOLATION = 2, FRAGMENT = 3}
+local KINDS = {[0] = "transaction", [1] = "pin event", [2] = "violation", [3] = "fragment", [4] = "remark"}
+local KIND = {TRANSACTION = 0, PIN_EVENT = 1, VIOLATION = 2, FRAGMENT = 3, REMARK = 4}
 local FLAGS = {complete = 1, command_sum = 2, length = 4, data_sum = 8, status = 16}
 local PIN_EVENTS = {[1] = "power_up", [2] = "power_down", [3] = "wake_pulse", [4] = "frame_sync", [5] = "focus_toggle", [6] = "clock_hold", [7] = "stray_clock"}
 local CAUSES = {[1] = "short_byte", [2] = "stray_bits", [3] = "unknown_shape", [4] = "command_size", [5] = "block_length", [6] = "out_of_turn", [7] = "broke_off", [8] = "no_command", [9] = "no_answer"}
@@ -31,6 +31,16 @@ local MEANINGS = {
   [7] = "A transaction, or an attention, that stopped before its end.",
   [8] = "Bytes that begin with no command.",
   [9] = "The body raised BODY_ACK and the lens never answered.",
+}
+local REMARKS = {[1] = "overflow", [2] = "overrun", [3] = "gap", [4] = "damage", [5] = "lost", [6] = "skipped", [7] = "trigger"}
+local REMARK_MEANINGS = {
+  [1] = "the analyser took more samples than it could send",
+  [2] = "this program did not keep up",
+  [3] = "the analyser does not record between two buffers",
+  [4] = "what came from the analyser breaks its own format",
+  [5] = "the analyser is gone",
+  [6] = "rows that a slow reader of the output did not take",
+  [7] = "a trigger fired",
 }
 local SHAPES = {[10] = "set", [11] = "complete", [12] = "read", [6] = "write"}
 local BLOCK_SENDERS = {[12] = "lens", [6] = "body"}
@@ -460,6 +470,7 @@ declare("shape", ProtoField.uint8("m43.shape", "Shape", base.HEX, SHAPES))
 declare("event", ProtoField.uint8("m43.event", "Event", base.DEC, PIN_EVENTS))
 declare("level", ProtoField.uint8("m43.level", "Level", base.DEC))
 declare("cause", ProtoField.uint8("m43.cause", "Cause", base.DEC, CAUSES))
+declare("remark", ProtoField.uint8("m43.remark", "Remark", base.DEC, REMARKS))
 declare("complete", ProtoField.bool("m43.complete", "Complete"))
 declare("name", ProtoField.string("m43.name", "Message"))
 declare("evidence", ProtoField.string("m43.evidence", "Evidence"))
@@ -480,6 +491,7 @@ local experts = {
   data_sum = ProtoExpert.new("m43.expert.data_sum", "Wrong data sum", expert.group.CHECKSUM, expert.severity.ERROR),
   broke_off = ProtoExpert.new("m43.expert.broke_off", "Broke off", expert.group.SEQUENCE, expert.severity.WARN),
   violation = ProtoExpert.new("m43.expert.violation", "Violation", expert.group.PROTOCOL, expert.severity.WARN),
+  remark = ProtoExpert.new("m43.expert.remark", "Remark of a live source", expert.group.COMMENTS_GROUP, expert.severity.NOTE),
   unknown = ProtoExpert.new("m43.expert.unknown", "Unknown message", expert.group.UNDECODED, expert.severity.NOTE),
   provisional = ProtoExpert.new("m43.expert.provisional", "Provisional message", expert.group.ASSUMPTION, expert.severity.NOTE),
 }
@@ -560,6 +572,10 @@ end
 
 local function header(buffer, name)
   return buffer(HEADER[name].at, HEADER[name].size)
+end
+
+local function is_told(buffer, name)
+  return header(buffer, name):bytes():tohex() ~= "FFFFFFFFFFFFFFFF"
 end
 
 local function sum_of(range)
@@ -650,7 +666,7 @@ local function dissect_transaction(buffer, pinfo, tree)
   local message = message_of(opcode:uint())
   tree:add(fields.shape, shape)
   tree:add(fields.complete, header(buffer, "flags"), given("complete"))
-  if header(buffer, "busy_ns"):bytes():tohex() ~= "FFFFFFFFFFFFFFFF" then tree:add_le(fields.busy_ns, header(buffer, "busy_ns")) end
+  if is_told(buffer, "busy_ns") then tree:add_le(fields.busy_ns, header(buffer, "busy_ns")) end
   local name = tree:add(fields.name, opcode, message and message.name or "Unknown")
   tree:add(fields.evidence, opcode, message and message.evidence or "unknown")
   tree:add(fields.command, command)
@@ -726,11 +742,19 @@ local function dissect_fragment(buffer, pinfo, tree)
   pinfo.cols.info = "fragment"
 end
 
+local function dissect_remark(buffer, pinfo, tree)
+  local code = header(buffer, "code")
+  local item = tree:add(fields.remark, code)
+  item:add_proto_expert_info(experts.remark, REMARK_MEANINGS[code:uint()])
+  pinfo.cols.info = "remark: " .. (REMARKS[code:uint()] or code:uint()) .. ": " .. (REMARK_MEANINGS[code:uint()] or "")
+end
+
 local DISSECTORS = {
   [KIND.TRANSACTION] = dissect_transaction,
   [KIND.PIN_EVENT] = dissect_pin_event,
   [KIND.VIOLATION] = dissect_violation,
   [KIND.FRAGMENT] = dissect_fragment,
+  [KIND.REMARK] = dissect_remark,
 }
 
 function m43.dissector(buffer, pinfo, root)
@@ -743,7 +767,7 @@ function m43.dissector(buffer, pinfo, root)
   local kind = header(buffer, "kind")
   tree:add(fields.version, header(buffer, "version"))
   tree:add(fields.kind, kind)
-  tree:add_le(fields.duration_ns, header(buffer, "duration_ns"))
+  if is_told(buffer, "duration_ns") then tree:add_le(fields.duration_ns, header(buffer, "duration_ns")) end
   local dissect = DISSECTORS[kind:uint()]
   if dissect then dissect(buffer, pinfo, tree) end
 end

@@ -39,6 +39,8 @@ ENUMERATION_S = 3.0
 PAUSE_S = 0.1
 CONTROL_MS = 1000
 LARGEST_IMAGE = 16_384
+DEVICE_DESCRIPTOR_BYTES = 18
+_REFUSED = (errno.EACCES, errno.EPERM)
 KERNEL_DEVICES = Path("/sys/bus/usb/devices")
 DEVICE_NODES = "/dev/bus/usb/{bus:03d}/{address:03d}"
 
@@ -172,14 +174,18 @@ def firmware_file(model: Model, folders: Iterable[Path] | None = None) -> Path:
 
 def explained(error: Exception, usb_id: tuple[int, int]) -> AnalyserError:
     """Return an error of libusb as one of this room, by its number."""
-    if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
-        return AccessError(
-            f"fx2lafw: you may not open the analyser; put into /etc/udev/rules.d/60-m43-analyser.rules:"
-            f" {udev_rule(usb_id)} and plug it out and in again"
-        )
+    if getattr(error, "errno", None) in _REFUSED:
+        return AccessError(f"fx2lafw: you may not open the analyser; {_remedy(usb_id)}")
     if getattr(error, "errno", None) == errno.EBUSY:
         return AnalyserError("fx2lafw: another program uses the analyser; close that first")
     return AnalyserError(f"fx2lafw: the analyser fails on USB ({_reason(error)}); plug it out and in again")
+
+
+def _remedy(usb_id: tuple[int, int]) -> str:
+    """Say what gives a user access; the number of the file is below that of udev's own rule for ``uaccess``, 70."""
+    if not sys.platform.startswith("linux"):
+        return "another program or a driver of the system may hold it"
+    return f"put into /etc/udev/rules.d/60-m43-analyser.rules: {udev_rule(usb_id)} and plug it out and in again"
 
 
 def _image(path: Path) -> bytes:
@@ -227,7 +233,22 @@ def _found(device: Any) -> Found:
 
 def _allowed(device: Any) -> bool | None:
     node = DEVICE_NODES.format(bus=device.bus or 0, address=device.address or 0)
-    return os.access(node, os.R_OK | os.W_OK) if os.path.exists(node) else None
+    return os.access(node, os.R_OK | os.W_OK) if os.path.exists(node) else _opens(device)
+
+
+def _opens(device: Any) -> bool | None:
+    """Tell whether a device answers a request that each must answer, where no file tells whether one may ask."""
+    import usb.control
+    import usb.core
+    import usb.util
+
+    try:
+        usb.control.get_descriptor(device, DEVICE_DESCRIPTOR_BYTES, usb.util.DESC_TYPE_DEVICE, 0)
+    except usb.core.USBError as error:
+        return False if error.errno in _REFUSED else None
+    finally:
+        usb.util.dispose_resources(device)
+    return True
 
 
 def _strings(device: Any) -> dict[str, str]:

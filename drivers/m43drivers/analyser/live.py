@@ -20,7 +20,7 @@ from m43drivers.analyser.pieces import Item, PieceQueue
 from m43drivers.capture.stream import Block, CaptureStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from fractions import Fraction
     from types import TracebackType
 
@@ -34,6 +34,8 @@ CAPACITY = 4_000_000
 """Rows that the queue holds at most: some 40 MB, and four seconds of the densest traffic that eight lines can carry."""
 
 MOST_NOTICES = 1000
+
+IDLE_S = 0.1
 
 CLOSE_S = 2.0
 """How long closing may take."""
@@ -131,15 +133,20 @@ class LiveStream:
         """Samples that were thrown away because the taker did not keep up."""
         return self._queue.lost_ticks
 
-    def items(self, mask: int | None = None) -> Iterator[Item]:
+    def items(self, mask: int | None = None, idle: Callable[[], object] | None = None) -> Iterator[Item]:
         """Yield blocks and notices until the source ends, or until what came before `stop` is told.
 
         Args:
             mask: of the channels that matter, None for all.
+            idle: called whenever nothing has come for `IDLE_S`.
         """
         masked = _Masked(mask)
-        while (item := self._queue.take(None)) is not None:
-            yield self._noted(masked(item))
+        while not self._queue.over:
+            item = self._queue.take(None if idle is None else IDLE_S)
+            if item is not None:
+                yield self._noted(masked(item))
+            elif idle is not None and not self._queue.over:
+                idle()
         self._raise_defect()
 
     async def items_async(self, mask: int | None = None) -> AsyncIterator[Item]:

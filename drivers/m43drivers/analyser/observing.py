@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from m43proto.events import Event
     from m43proto.pins import Line
 
-__all__ = ["FoundGate", "LiveFound", "LiveObserver", "beginning", "fires_in"]
+__all__ = ["LONGEST_NS", "FoundGate", "LiveFound", "LiveObserver", "beginning", "fires_in"]
 
 LiveFound: TypeAlias = Found | Notice
 """What a live source gives: what a capture does, and notices between."""

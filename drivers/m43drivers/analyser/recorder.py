@@ -39,7 +39,7 @@ __all__ = ["CAPACITY", "LEAST_BYTES", "LiveRecorder", "Recorded", "SessionFile"]
 CAPACITY = 4_000_000
 """Rows that wait for the disk at most."""
 
-LEAST_BYTES = 1 << 20
+LEAST_BYTES = 1_000_000
 """The smallest file that a limit may ask for."""
 
 SMALLEST_ENTRY = 1 << 16
@@ -185,6 +185,7 @@ class LiveRecorder:
         limit = _limit_of(where, max_bytes, files)
         self._queue = PieceQueue(capacity)
         self._start = self._before = 0
+        self._hurried = False
         self._writer = _Writer(_Target(where, tuple(names), rate_hz, source, limit, files))
         self._thread = threading.Thread(target=self._run, name="m43 recorder")
         self._thread.start()
@@ -214,6 +215,10 @@ class LiveRecorder:
         if item.states.size:
             self._before = int(item.states[-1])
 
+    def hurry(self) -> None:
+        """Have what is waiting thrown away, so that closing does not wait for the disk; from any thread."""
+        self._hurried = True
+
     def close(self) -> Recorded:
         """Write what is waiting, finish the file, and say what became of it; may be called again."""
         self._queue.end()
@@ -228,7 +233,8 @@ class LiveRecorder:
 
     def _run(self) -> None:
         while (item := self._queue.take(None)) is not None:
-            self._writer.take(item)
+            if not self._hurried:
+                self._writer.take(item)
         self._writer.close()
 
 

@@ -28,9 +28,11 @@ from m43tools.render.packets import (
     NO_LEVEL,
     NOT_TOLD,
     PIN_EVENT_CODES,
+    REMARK_CODES,
     VERSION,
     PacketKind,
 )
+from m43tools.render.remarks import REMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -66,6 +68,8 @@ def wireshark_files(catalogue: Catalogue = PUBLIC) -> dict[str, bytes]:
         kind_codes={kind.name: kind.value for kind in PacketKind},
         flags=FLAGS,
         pin_events={code: str(event) for event, code in PIN_EVENT_CODES.items()},
+        remarks={code: event for event, code in REMARK_CODES.items()},
+        remark_meanings={code: REMARKS[event] for event, code in REMARK_CODES.items()},
         causes={code: str(cause) for cause, code in CAUSE_CODES.items()},
         meanings={code: cause.meaning for cause, code in CAUSE_CODES.items()},
         shapes={row.nibble: str(row.shape) for row in SHAPES.values()},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m43proto.events import Event
+    from m43tools.render.remarks import Remark
     from m43tools.render.rendering import Rendering
 
 __all__ = ["BINARY_FORMATS", "BinaryFormat", "BinaryWriter"]
@@ -20,6 +21,9 @@ class BinaryWriter(Protocol):
 
     def write(self, event: Event) -> None:
         """Write one event."""
+
+    def write_remark(self, remark: Remark) -> None:
+        """Write what a live source adds to the events."""
 
     def close(self) -> None:
         """Write what stands behind the last event; the stream stays open."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43proto.events import Event
     from m43tools.render.bulk import Shown
+    from m43tools.render.remarks import Remark
 
 __all__ = ["CsvWriter", "JsonWriter", "Writer"]
 
@@ -33,8 +34,8 @@ class Writer(Protocol):
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
 
-    def write_record(self, record: dict[str, object]) -> None:
-        """Write a record that is no event of the mount; a writer for people leaves it out."""
+    def write_remark(self, remark: Remark) -> None:
+        """Write what is no event of the mount."""
 
     def finish(self) -> None:
         """Write what stands below everything, if anything does."""
@@ -74,9 +75,9 @@ class JsonWriter:
         """Return the line of one event."""
         return self._line_of(record_of(event))
 
-    def write_record(self, record: dict[str, object]) -> None:
-        """Write a record that is no event of the mount."""
-        self._stream.write(self._line_of(record))
+    def write_remark(self, remark: Remark) -> None:
+        """Write what is no event of the mount."""
+        self._stream.write(self._line_of(remark.record))
 
     def _line_of(self, record: dict[str, object]) -> str:
         return self.text(record) + "\n"
@@ -135,9 +136,9 @@ class CsvWriter:
         """Return the row of one event."""
         return self._line_of(_flat(record_of(event)))
 
-    def write_record(self, record: dict[str, object]) -> None:
-        """Write a record that is no event of the mount; only what there is a column for."""
-        self._stream.write(self._line_of(record))
+    def write_remark(self, remark: Remark) -> None:
+        """Write what is no event of the mount; only what there is a column for."""
+        self._stream.write(self._line_of(remark.record))
 
     def _line_of(self, flat: dict[str, object]) -> str:
         return _row([_cell(flat.get(name)) for name in self._names])

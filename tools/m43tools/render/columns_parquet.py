@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from m43proto.encodings import Encoding
     from m43proto.events import Event
     from m43proto.schema import Field
+    from m43tools.render.remarks import Remark
     from m43tools.render.rendering import Rendering
 
 __all__ = ["ROWS_PER_GROUP", "ParquetWriter"]
@@ -28,6 +29,7 @@ ROWS_PER_GROUP = 1 << 16
 """Rows that are held until they are written."""
 
 _EVENT = {"capture": "string", "event": "string", "t_ns": "int64", "end_ns": "int64"}
+_REMARK = {"exact": "bool_", "rows": "int64"}
 _MISFIT = {"cause": "string", "detail": "string", "data": "binary"}
 _TRANSACTION = {
     "level": "uint8",
@@ -48,7 +50,7 @@ _LAYERS: dict[str, dict[str, str]] = {
     "transactions": {**_EVENT, **_TRANSACTION},
     "messages": {**_EVENT, "name": "string", "evidence": "string", **_TRANSACTION},
 }
-"""Columns of each layer beside the fields of messages: name -> type in pyarrow."""
+"""Columns of each layer beside the fields of messages: name -> type in pyarrow; of a live source, also `_REMARK`."""
 
 _TYPES: dict[type, str] = {int: "int64", float: "float64", str: "string", bytes: "binary", bool: "bool_"}
 
@@ -70,14 +72,21 @@ class ParquetWriter:
         self._arrow = needed("pyarrow", "columns")
         parquet = needed("pyarrow.parquet", "columns")
         self._capture = how.capture
-        self._schema = _schema(self._arrow, how.layer, how.catalogue)
+        self._schema = _schema(self._arrow, how)
         self._texts = {field.name for field in self._schema if field.type == self._arrow.string()}
         self._rows: list[dict[str, object]] = []
         self._writer = parquet.ParquetWriter(_OnlyForward(stream), self._schema, compression="zstd")
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        self._rows.append(self._row(event))
+        self._add(self._row(event))
+
+    def write_remark(self, remark: Remark) -> None:
+        """Write what a live source adds to the events."""
+        self._add({**remark.record, "capture": self._capture})
+
+    def _add(self, row: dict[str, object]) -> None:
+        self._rows.append(row)
         if len(self._rows) >= ROWS_PER_GROUP:
             self._flush()
 
@@ -135,10 +144,11 @@ def _values(event: Event) -> dict[str, object]:
     return {**event.values, **({"rest": event.rest} if event.rest else {}), **({"lens": lens} if lens else {})}
 
 
-def _schema(arrow: Any, layer: str, catalogue: Catalogue) -> Any:
-    columns = [arrow.field(name, getattr(arrow, kind)()) for name, kind in _LAYERS[layer].items()]
-    if layer == "messages":
-        columns += _field_columns(arrow, catalogue)
+def _schema(arrow: Any, how: Rendering) -> Any:
+    kinds = {**_LAYERS[how.layer], **(_REMARK if how.live else {})}
+    columns = [arrow.field(name, getattr(arrow, kind)()) for name, kind in kinds.items()]
+    if how.layer == "messages":
+        columns += _field_columns(arrow, how.catalogue)
     return arrow.schema(columns)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m43proto.events import Event
+    from m43tools.render.remarks import Remark
 
 __all__ = [
     "CAUSE_CODES",
@@ -28,11 +29,13 @@ __all__ = [
     "NOT_TOLD",
     "NO_LEVEL",
     "PIN_EVENT_CODES",
+    "REMARK_CODES",
     "VERSION",
     "HeaderField",
     "Packet",
     "PacketKind",
     "packet_of",
+    "packet_of_remark",
 ]
 
 VERSION = 1
@@ -49,6 +52,7 @@ class PacketKind(IntEnum):
     PIN_EVENT = 1
     VIOLATION = 2
     FRAGMENT = 3
+    REMARK = 4
 
     @property
     def meaning(self) -> str:
@@ -62,6 +66,8 @@ _MEANINGS = {
     PacketKind.PIN_EVENT: "something outside any byte; nothing behind the header",
     PacketKind.VIOLATION: "a violation; behind the header the bytes concerned. Its detail is a comment of the packet",
     PacketKind.FRAGMENT: "bytes before the first whole transaction, or a command that the end cut off",
+    PacketKind.REMARK: "a remark of a live source: what is missing, or a trigger; nothing behind the header. "
+    "Its detail is a comment of the packet",
 }
 
 
@@ -90,11 +96,11 @@ HEADER: tuple[HeaderField, ...] = (
     HeaderField("version",       "B", f"of this layout: {VERSION}"),
     HeaderField("header_length", "B", "bytes of this header; what was on the wire begins behind them"),
     HeaderField("kind",          "B", "what the packet tells"),
-    HeaderField("code",          "B", "transaction: first nibble of its shape; pin event, violation: which; else 0"),
+    HeaderField("code",          "B", "transaction: first nibble of its shape; others: which; fragment: 0"),
     HeaderField("flags",         "H", "what of a transaction there is"),
     HeaderField("level",         "B", f"pin event of a single edge: the new level, 0 or 1; else {NO_LEVEL:02X}"),
     HeaderField("reserved",      "B", "0"),
-    HeaderField("duration_ns",   "Q", "from the packet's time to the end of what it tells"),
+    HeaderField("duration_ns",   "Q", "from the packet's time to the end of what it tells; all ones: it has none"),
     HeaderField("busy_ns",       "Q", "how long the lens was busy before its status byte; all ones: nothing tells"),
 )
 
@@ -127,6 +133,16 @@ CAUSE_CODES: dict[Cause, int] = {
     Cause.BROKE_OFF:     7,
     Cause.NO_COMMAND:    8,
     Cause.NO_ANSWER:     9,
+}
+
+REMARK_CODES: dict[str, int] = {
+    "overflow": 1,
+    "overrun":  2,
+    "gap":      3,
+    "damage":   4,
+    "lost":     5,
+    "skipped":  6,
+    "trigger":  7,
 }
 # fmt: on
 
@@ -161,8 +177,20 @@ def packet_of(event: Event) -> Packet:
     return _PACKETS[type(event)](event)
 
 
+def packet_of_remark(remark: Remark) -> Packet:
+    """Return the packet of what a live source adds to the events."""
+    header = _header(remark, PacketKind.REMARK, REMARK_CODES[remark.event])
+    return Packet(remark.t_ns, header, None, (f"{remark.event}: {remark.detail}",))
+
+
 def _header(
-    event: Event, kind: PacketKind, code: int, *, flags: int = 0, level: int | None = None, busy_ns: int | None = None
+    event: Event | Remark,
+    kind: PacketKind,
+    code: int,
+    *,
+    flags: int = 0,
+    level: int | None = None,
+    busy_ns: int | None = None,
 ) -> bytes:
     return _STRUCT.pack(
         VERSION,
@@ -172,7 +200,7 @@ def _header(
         flags,
         NO_LEVEL if level is None else level,
         0,
-        event.end_ns - event.t_ns,
+        NOT_TOLD if event.end_ns is None else event.end_ns - event.t_ns,
         NOT_TOLD if busy_ns is None else busy_ns,
     )
 

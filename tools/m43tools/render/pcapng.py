@@ -1,4 +1,4 @@
-"""Events -> a pcapng file, which Wireshark reads: one packet per transaction, pin event, violation and fragment.
+"""Events -> a pcapng file, which Wireshark reads: a packet per transaction, pin event, violation, fragment and remark.
 
 The blocks and options are those of the pcapng specification (IETF draft-ietf-opsawg-pcapng): section header, interface
 description and enhanced packet blocks, little-endian. The link type is USER0; times are nanoseconds from the start of
@@ -12,10 +12,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
 from m43proto.pins import Role
-from m43tools.render.packets import packet_of
+from m43tools.render.packets import packet_of, packet_of_remark
 
 if TYPE_CHECKING:
     from m43proto.events import Event
+    from m43tools.render.packets import Packet
+    from m43tools.render.remarks import Remark
 
 __all__ = ["LINK_TYPE", "PcapngWriter"]
 
@@ -61,15 +63,22 @@ class PcapngWriter:
 
     def write(self, event: Event) -> None:
         """Write one event."""
-        packet = packet_of(event)
+        self._write(packet_of(event))
+
+    def write_remark(self, remark: Remark) -> None:
+        """Write what a live source adds to the events."""
+        self._write(packet_of_remark(remark))
+
+    def close(self) -> None:
+        """Write nothing more."""
+
+    def _write(self, packet: Packet) -> None:
+        """Write a packet as one whole block."""
         size = len(packet.data)
         head = struct.pack("<IIIII", 0, packet.t_ns >> 32, packet.t_ns & 0xFFFF_FFFF, size, size)
         flags = _option(_PACKET_FLAGS, struct.pack("<I", _DIRECTIONS[packet.sender]))
         comments = [_option(_COMMENT, comment.encode()) for comment in packet.comments]
         self._stream.write(_block(_ENHANCED_PACKET, head + _padded(packet.data) + _options(flags, *comments)))
-
-    def close(self) -> None:
-        """Write nothing more."""
 
 
 def _padded(data: bytes) -> bytes:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from m43proto.events import Event
+    from m43tools.render.remarks import Remark
 
-__all__ = ["LATENCY", "TRACKS", "PerfettoWriter"]
+__all__ = ["LATENCY", "REMARKS_TRACK", "TRACKS", "PerfettoWriter"]
 
 _SEQUENCE = 1
 _ROOT = 1
@@ -30,8 +31,12 @@ TRACKS = ("power", "transactions", "drives", *(event for event in PinEvent if no
 LATENCY = "poll latency"
 """The counter of how long a poll takes, from the start of its command to the end of its block, in microseconds."""
 
+REMARKS_TRACK = "remarks"
+"""The track of what a live source adds, below all others; it is there where a remark is."""
+
 _FIRST_COUNTER = _ROOT + 1 + len(TRACKS)
 _COUNTERS = (*((quantity.field, quantity.name, quantity.unit) for quantity in QUANTITIES), (LATENCY, LATENCY, "us"))
+_REMARKS = _FIRST_COUNTER + len(_COUNTERS)
 
 
 class PerfettoWriter:
@@ -68,6 +73,15 @@ class PerfettoWriter:
         """Write one event."""
         self._end_ns = max(self._end_ns, event.end_ns)
         self._handlers[type(event)](event)
+
+    def write_remark(self, remark: Remark) -> None:
+        """Write what a live source adds to the events."""
+        if REMARKS_TRACK not in self._slices:
+            self._slices[REMARKS_TRACK] = _REMARKS
+            self._child(_REMARKS, REMARKS_TRACK)
+        end_ns = remark.t_ns if remark.end_ns is None else remark.end_ns
+        self._end_ns = max(self._end_ns, end_ns)
+        self._span(REMARKS_TRACK, (remark.t_ns, end_ns), remark.event, {"detail": remark.detail, **remark.more})
 
     def close(self) -> None:
         """End the power that is still on."""
@@ -113,12 +127,15 @@ class PerfettoWriter:
         self._builder.write_packet(packet)
 
     def _slice(self, track: str, event: Event, name: str, told: Mapping[str, object]) -> None:
-        uuid = self._slices[track]
-        if event.end_ns == event.t_ns:
-            self._event(event.t_ns, self._types.TYPE_INSTANT, uuid, name, told)
+        self._span(track, (event.t_ns, event.end_ns), name, told)
+
+    def _span(self, track: str, span_ns: tuple[int, int], name: str, told: Mapping[str, object]) -> None:
+        uuid, (t_ns, end_ns) = self._slices[track], span_ns
+        if end_ns == t_ns:
+            self._event(t_ns, self._types.TYPE_INSTANT, uuid, name, told)
             return
-        self._event(event.t_ns, self._types.TYPE_SLICE_BEGIN, uuid, name, told)
-        self._event(event.end_ns, self._types.TYPE_SLICE_END, uuid)
+        self._event(t_ns, self._types.TYPE_SLICE_BEGIN, uuid, name, told)
+        self._event(end_ns, self._types.TYPE_SLICE_END, uuid)
 
     def _count(self, key: str, t_ns: int, value: float) -> None:
         packet = self._packet()

@@ -20,8 +20,10 @@ class Rendering:
         layer: what the events are: bytes, transactions or messages.
         catalogue: the messages that may come.
         capture: what the capture is called.
+        live: whether it is a live source, with remarks beside its events.
     """
 
     layer: str
     catalogue: Catalogue
     capture: str
+    live: bool = False

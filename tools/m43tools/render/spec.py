@@ -23,7 +23,7 @@ from m43proto.timing import BODY_TIMINGS, LENS_TIMINGS, BodyTiming, LensTiming, 
 from m43proto.turns import TURNS, Phase
 from m43tools.render.conformance import CONFORMANCE_TABLES
 from m43tools.render.diagrams import session_diagram, turn_diagram
-from m43tools.render.packets import CAUSE_CODES, FLAGS, HEADER, PIN_EVENT_CODES, PacketKind
+from m43tools.render.packets import CAUSE_CODES, FLAGS, HEADER, PIN_EVENT_CODES, REMARK_CODES, PacketKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -399,6 +399,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "packet flags": _packet_flags_table,
     "packet events": lambda: _packet_codes_table("event", PIN_EVENT_CODES),
     "packet causes": lambda: _packet_codes_table("cause", CAUSE_CODES),
+    "packet remarks": lambda: _packet_codes_table("remark", REMARK_CODES),
     "probe instructions": _probe_instructions_table,
 }
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from m43proto.catalogue import Catalogue
     from m43tools.render.bulk import Shown
     from m43tools.render.glyphs import Glyphs
+    from m43tools.render.remarks import Remark
 
 __all__ = ["TextWriter"]
 
@@ -86,8 +87,10 @@ class TextWriter:
         """Write one event."""
         self._stream.write(self._line(event))
 
-    def write_record(self, record: dict[str, object]) -> None:
-        """Leave it out: a person is told on stderr."""
+    def write_remark(self, remark: Remark) -> None:
+        """Write what is no event of the mount."""
+        lead = self._lead(remark.t_ns, " " * len(self._glyphs.to_lens), self._verdict(None))
+        self._stream.write(lead + self._style(f"{remark.event}: {remark.detail}", fg="yellow", bold=True) + "\n")
 
     def _line(self, event: Event) -> str:
         return self._rows[type(event)](event).rstrip() + "\n"
