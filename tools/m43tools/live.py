@@ -246,8 +246,7 @@ class _Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
+        self._stop_clock()
         if self._screen is not None:
             self._draw(self._screen)
             self._screen.__exit__()
@@ -380,11 +379,15 @@ class _Session:
     def _watch_clock(self, ticks: int) -> None:
         """End the source when its time is over by the clock of this machine, too: perhaps no sample comes."""
         seconds = float(ticks * self._tick_ns) / 1e9 + PATIENCE_S
-        if self._clock is not None:
-            self._clock.cancel()
+        self._stop_clock()
         self._clock = threading.Timer(seconds, self._live.stop)
         self._clock.daemon = True
         self._clock.start()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock.join()
 
     # triggers
 
