@@ -10,23 +10,20 @@ from construct import Adapter, Bytes, ConstructError, FormatField, GreedyBytes, 
 from m43proto.wires import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from construct import Construct
-
-    from m43proto.encodings import Encoding
-    from m43proto.schema import Field
 
 __all__ = ["ConstructError", "in_units", "layout_of", "size_of", "struct_of"]
 
 
 class _Unit(Adapter):  # type: ignore[type-arg]  # generic in the stubs only
-    """A construct adapter made from the two functions of an `Encoding`."""
+    """A construct adapter made of two functions."""
 
-    def __init__(self, encoding: Encoding) -> None:
-        super().__init__(layout_of(encoding.wire))
-        self._decode_value = encoding.decode
-        self._encode_value = encoding.encode
+    def __init__(self, subcon: Any, decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> None:
+        super().__init__(subcon)
+        self._decode_value = decode
+        self._encode_value = encode
 
     def _decode(self, obj: Any, context: object, path: object) -> Any:
         return self._decode_value(obj)
@@ -44,9 +41,11 @@ def layout_of(wire: Wire | Construct[Any, Any]) -> Construct[Any, Any]:
     return GreedyBytes if wire.size is None else Bytes(wire.size)
 
 
-def in_units(encoding: Encoding) -> Construct[Any, Any]:
+def in_units(
+    wire: Wire | Construct[Any, Any], decode: Callable[[Any], Any], encode: Callable[[Any], Any]
+) -> Construct[Any, Any]:
     """Return the construct layout that parses to and builds from values in units."""
-    return _Unit(encoding)
+    return _Unit(layout_of(wire), decode, encode)
 
 
 def size_of(layout: Construct[Any, Any]) -> int | None:
@@ -57,7 +56,7 @@ def size_of(layout: Construct[Any, Any]) -> int | None:
         return None
 
 
-def struct_of(fields: Iterable[Field]) -> Construct[Any, Any]:
-    """Return the layout of fields that follow each other, with nothing behind them."""
-    named = [construct.Renamed(in_units(field.encoding), newname=field.name, newdocs=field.doc) for field in fields]
+def struct_of(fields: Iterable[tuple[str, str, Construct[Any, Any]]]) -> Construct[Any, Any]:
+    """Return the layout of fields, each a name, what it is, and a layout, with nothing behind them."""
+    named = [construct.Renamed(layout, newname=name, newdocs=doc) for name, doc, layout in fields]
     return construct.Struct(*named, construct.Terminated)

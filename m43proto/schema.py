@@ -470,5 +470,6 @@ class _Layouts(dict[Part, "construct.Construct[Any, Any]"]):
     def __missing__(self, part: Part) -> construct.Construct[Any, Any]:
         from m43proto.layouts import struct_of
 
-        self[part] = struct_of(field for field in self._fields if field.part is part)
+        fields = [field for field in self._fields if field.part is part]
+        self[part] = struct_of((field.name, field.doc, field.encoding.layout) for field in fields)
         return self[part]

@@ -62,9 +62,9 @@ class _Bytes:
 class _Unit:
     """A wire value in its unit."""
 
-    def __init__(self, encoding):
-        self._layout = layout_of(encoding.wire)
-        self._decode = encoding.decode
+    def __init__(self, layout, decode):
+        self._layout = layout
+        self._decode = decode
 
     def parse(self, data):
         """Return the decoded value."""
@@ -81,9 +81,9 @@ def layout_of(wire):
     return Integer(_SIZES[kind.lower()], "big" if order == ">" else "little", kind.islower())
 
 
-def in_units(encoding):
-    """Return what parses values in units."""
-    return _Unit(encoding)
+def in_units(wire, decode, encode):
+    """Return what parses values in units; nothing is built here."""
+    return _Unit(layout_of(wire), decode)
 
 
 def size_of(layout):

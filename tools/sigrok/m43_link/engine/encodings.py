@@ -91,7 +91,7 @@ class Encoding:
         """The construct layout that parses to and builds from values in units."""
         from .layouts import in_units
 
-        return in_units(self)
+        return in_units(self.wire, self.decode, self.encode)
 
 
 def nearest(value: float) -> int:
