@@ -495,7 +495,7 @@ def selftest(ctx: click.Context, only: tuple[str, ...], jobs: int | None, *, qui
     r"""Run every case against the good simulated lenses or bodies, and those with one defect each.
 
     The good lenses must pass; each broken lens must turn the cases red that are written for it, and not many others;
-    each case must be red for one.
+    one that judges a MUST must fail, not only warn; each case must be red for one.
 
     \b
     Examples:
