@@ -156,7 +156,8 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
 
     Many captures are decoded side by side. Their output stands in the order in which they were named, each row with its
     capture (text: under a heading); or, if -o names a folder, or something new without a suffix, each has a file in it.
-    The Saleae binary files of one folder are one capture. The exit code is the worst of them.
+    The Saleae binary files of one folder are one capture. The exit code is the worst of them. A long .sr is cut into
+    parts that the cores decode side by side, for --format jsonl and csv and for --summary; what comes out is the same.
 
     With --live, an analyser takes the place of CAPTURE (m43 analysers lists them). What it lost is told with its time.
     Rows that a slow terminal does not take are left out and counted; the decoder loses nothing by that. Ctrl-C ends it
