@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 
 OF_THE_PROTOCOL = {
     TESTS / f"test_{name}.py"
-    for name in ("catalogues", "connection", "encodings", "ends", "messages", "schema", "session", "tables")
+    for name in ("catalogues", "connection", "encodings", "ends", "messages", "records", "schema", "session", "tables")
 }
 """The files that `m43proto` is held to 100 % of its branches by."""
 
