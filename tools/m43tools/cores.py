@@ -12,7 +12,6 @@ import os
 import pickle
 import shutil
 import signal
-import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +83,8 @@ def decode_parts(
     Raises:
         CaptureError: the file breaks the format; what was found before has been written.
     """
+    import tempfile  # What is not cut into parts need not wait for it.
+
     summary = Summary(detailed=request.summary)
     if stream is not None:
         writer_for(request, stream)  # Writes what stands above all lines.
