@@ -147,7 +147,8 @@ class Words:
         if given.size:
             self._others, self._mark = int(lines[-1]), int(mark[-1])
         ticks = -(-times[order] // self._tick_ns)
-        last = np.append(ticks[1:] != ticks[:-1], [True] * bool(ticks.size))
+        last = np.ones(ticks.size, bool)
+        last[:-1] = ticks[1:] != ticks[:-1]
         ticks, words = ticks[last], (lines | mark)[last]
         changed = np.flatnonzero(np.diff(words, prepend=self._sampled))
         if words.size:
