@@ -72,7 +72,7 @@ def test_without_libusb(machine: Callable[..., None], capsys: pytest.CaptureFixt
     )
     told = json.loads(run("analysers", "--json", capsys=capsys).out)
     assert (told["analysers"], len(told["missing"])) == ([], 1)
-    assert sorted(told["sources"]) == ["fx2lafw", "pico", "sigrok", "sump"]
+    assert sorted(told["sources"]) == ["bridge", "fx2lafw", "pico", "sigrok", "sump"]
 
 
 def test_what_is_plugged_in_and_what_it_lacks(
