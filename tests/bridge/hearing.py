@@ -1,7 +1,7 @@
 """L1: a board that listens, under CPython: MicroPython's `machine`, `rp2` and `time`, over two emulated state machines.
 
-The firmware's own `PioEars` runs on it. What is at the lines is a table of changes. Both PIO programs run instruction by
-instruction in `pioemu`; between two changes that they see, waits and turns in which nothing changes are skipped, which
+The firmware's own `PioEars` runs on it. What is at the lines is a table of changes. Both PIO programs run, one
+instruction after the other, in `pioemu`; between two changes that they see, waits and turns in which nothing changes are skipped, which
 `whole` switches off. DMA takes each word at once, and writes it to its ring. All times are nanoseconds of virtual time.
 
 What the emulator does not know: the input synchroniser, the clock divider, the time that DMA takes, and two state
@@ -150,7 +150,7 @@ class HearingMachine:
     def _emulated(self) -> Iterator[tuple[State, State]]:
         program, state = self._program, self._state
         side = 0 if self._side is None else (self._side - self._base) % 32
-        return emulate(
+        run: Iterator[tuple[State, State]] = emulate(
             program.opcodes,
             stop_when=lambda _, __: False,
             initial_state=state,
@@ -162,6 +162,7 @@ class HearingMachine:
             wrap_target=program.wrap_target,
             wrap_top=program.wrap,
         )
+        return run
 
     def _inputs(self) -> Callable[[State], int]:
         """Return what the emulator asks for levels, as `in` and `wait` count the pins: from `in_base`, and round."""
@@ -173,8 +174,9 @@ class HearingMachine:
         return levels
 
     def _seen(self, t_ns: int) -> int:
-        word = self.board.gpios(t_ns)
-        return (word >> self._base | word << 32 - self._base) & 0xFFFF_FFFF
+        word: int = self.board.gpios(t_ns)
+        turned: int = (word >> self._base | word << 32 - self._base) & 0xFFFF_FFFF
+        return turned
 
     # time
 

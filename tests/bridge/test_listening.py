@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from m43drivers.analyser import Notice
 from m43drivers.analyser.heard import HeardDecoder
 from m43drivers.bridge.ears import Words
-from m43drivers.bridge.firmware import firmware
 from m43drivers.bridge.protocol import Decoder, Frame, Heard
 from m43proto.events import PinEventSeen
 from m43proto.phy import BITS_PER_BYTE, Burst, LinkSignal, PinDecoder
 from m43proto.pins import LINES, Line
 from tests.bridge.board import BoardPins
 from tests.bridge.hearing import HearingBoard
-
-firmware()
 
 # The stand-in for MicroPython's rp2 is installed by tests.bridge.board.
 from m43bridge import pio  # isort: skip
@@ -34,7 +31,7 @@ from m43bridge.frames import encode  # isort: skip
 from m43bridge.listening import Ears, Listening  # isort: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from m43drivers.analyser.model import Piece
 
@@ -241,7 +238,7 @@ class Host:
                 continue
             assert item.start == here
             ticks = item.block.ticks.tolist()
-            assert all(one < other for one, other in zip(ticks, ticks[1:], strict=False))
+            assert all(one < other for one, other in pairwise(ticks))
             assert not ticks or (ticks[0] >= here and ticks[-1] <= item.block.end)
             rows += zip(ticks, item.block.states.tolist(), strict=True)
             here = item.block.end + 1
@@ -263,7 +260,9 @@ def through_pio(
 ) -> tuple[list[tuple[int, int]], Host]:
     """The same, with the firmware's own ears over both PIO programs."""
     begins_ns = 2 * MS
-    board: Any = HearingBoard([(t_ns + begins_ns if t_ns else 0, levels) for t_ns, levels in changes], seed, whole=whole)
+    board: Any = HearingBoard(
+        [(t_ns + begins_ns if t_ns else 0, levels) for t_ns, levels in changes], seed, whole=whole
+    )
     contacts = PioContacts(board.machine, board.rp2, board.time, BoardPins)
     ears, host = contacts.listen(), Host()
     assert board.outputs == {BoardPins.MARK}, "a bridge that listens drives nothing but its mark"

@@ -131,8 +131,8 @@ class _Link:
         hello = self.ask(Hello(), HelloAnswer)
         if hello.version != VERSION:
             raise AnalyserError(
-                f"{self._source}: the bridge speaks version {hello.version} of the link, this program version {VERSION};"
-                " copy the firmware that belongs to this program to the bridge"
+                f"{self._source}: the bridge speaks version {hello.version} of the link, this program version {VERSION}"
+                "; copy the firmware that belongs to this program to the bridge"
             )
         return hello
 
@@ -203,9 +203,7 @@ class BridgeReader(Reader):
         clock: seconds.
     """
 
-    def __init__(
-        self, source: str, link: _Link, hello: HelloAnswer, channels: int, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, source: str, link: _Link, hello: HelloAnswer, channels: int, clock: Callable[[], float]) -> None:
         self.labels = tuple(Label(str(line)) for line in LINES[:channels])
         self.tick_ns = Fraction(TICK_NS)
         self.sample_rate_hz = 1e9 / TICK_NS

@@ -1,8 +1,8 @@
 """What a bridge that listens tells -> changes of the lines and holes, on its own ticks.
 
 Pure: messages in, pieces and notices out. Measured are all edges of BODY_ACK, LENS_ACK, SLEEP, FOCUS and SHUTTER, the
-first fall and the last rise of CLK in each run of up to eight clocks, and the bits. The other edges of CLK, and those of
-DATA, are *reconstructed*: evenly between the two, DATA at the falls.
+first fall and the last rise of CLK in each run of up to eight clocks, and the bits. The other edges of CLK, and those
+of DATA, are *reconstructed*: evenly between the two, DATA at the falls.
 """
 
 from __future__ import annotations

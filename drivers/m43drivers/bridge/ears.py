@@ -1,7 +1,7 @@
 """Ears of a bridge that are simulated: what its two PIO programs say of a body and a lens at the pins.
 
-`Words` is the two programs without their instructions: times are exact, a run of clocks ends where `clocks` ends it, and
-lines are sampled once a tick, as `edges` does. That the programs say the same is tested cycle by cycle, not here.
+`Words` is the two programs without their instructions: times are exact, a run of clocks ends where `clocks` ends it,
+and lines are sampled once a tick, as `edges` does. That the programs say the same is tested cycle by cycle, not here.
 """
 
 from __future__ import annotations

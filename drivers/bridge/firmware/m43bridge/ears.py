@@ -54,7 +54,7 @@ class _Ring:
         """Whether DMA will soon stop by itself."""
         return self._written > _MOST - _RUNS_OUT
 
-    def take(self):  # type: ignore[no-untyped-def]
+    def take(self) -> list[int] | None:
         """Return the words that are new, or None when some were written over."""
         begin, end = self._taken, self._written
         if end - begin > self._words:
@@ -73,8 +73,8 @@ class _Ring:
         self._taken += skipped
         return skipped, self._read((self._taken - 1) % self._words, 1)[0]
 
-    def _read(self, first: int, count: int):  # type: ignore[no-untyped-def]
-        return struct.unpack_from("<%dI" % count, self._buffer, self._start + 4 * first)
+    def _read(self, first: int, count: int) -> list[int]:
+        return list(struct.unpack_from("<%dI" % count, self._buffer, self._start + 4 * first))
 
     def close(self) -> None:
         """Stop the DMA."""
@@ -126,7 +126,7 @@ class PioEars(Ears):
         self._ticks = ticks
         return self._now_us * 1000 // self.tick_ns
 
-    def take(self):  # type: ignore[no-untyped-def]
+    def take(self) -> tuple[list[int], list[int]] | None:
         """Return the words that are new; the mark falls behind the word of its run, so edges are taken first."""
         heard = self._heard.take()
         runs = self._runs.take()

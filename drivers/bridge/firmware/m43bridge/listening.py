@@ -1,8 +1,8 @@
 """A bridge that only listens: what its state machines hear at the contacts becomes a stream for the host.
 
-Two PIO programs (`m43bridge.pio`) give two streams of words. `EDGES` samples all lines but CLK and DATA, and one line of
-the bridge's own, the mark, which `CLOCKS` keeps high from the first fall of CLK to the end of a run of clocks; so the
-order and the times of all stand in one stream. `CLOCKS` gives the bits of each run. `Listening` joins them again, and
+Two PIO programs (`m43bridge.pio`) give two streams of words. `edges` samples all lines but CLK and DATA, and a line of
+the bridge's own, the mark, which `clocks` keeps high from the first fall of CLK to the end of a run of clocks; so the
+order and the times of all stand in one stream. `clocks` gives the bits of each run. `Listening` joins them again, and
 codes them as specs/11-bridge-link.md, section 11.7, says. Times are ticks of `Ears.tick_ns`.
 """
 
@@ -51,15 +51,15 @@ class Ears:
         """Return the time since listening began."""
         raise NotImplementedError
 
-    def take(self):  # type: ignore[no-untyped-def]
-        """Return the words of `EDGES` and of `CLOCKS` since it was asked last, or None when some are lost.
+    def take(self) -> tuple[list[int], list[int]] | None:
+        """Return the words of `edges` and of `clocks` since it was asked last, or None when some are lost.
 
         The runs that end in the one are all in the other.
         """
         raise NotImplementedError
 
     def recover(self) -> tuple[int, int]:
-        """Forget what is held, and hear anew; return how many words of `EDGES` are lost, and the last of them."""
+        """Forget what is held, and hear anew; return how many words of `edges` are lost, and the last of them."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -140,7 +140,7 @@ class Listening:
     def _put_all(self, edges, runs) -> bool:  # type: ignore[no-untyped-def]
         """Code words; return False when the two streams do not belong together."""
         self._runs.extend(runs)
-        base = self._until if self._until > self._t else self._t
+        base = max(self._t, self._until)
         for word in edges:
             t = base + ((~(word >> 7) - base) & TIME_MASK)
             base = t
@@ -216,7 +216,7 @@ class Listening:
 def _run_of(word: int) -> tuple[int, int, int]:
     """Return the number of clocks, their bits, the first one lowest, and how many ticks ago CLK rose last.
 
-    The lowest bit that is set stands before the first clock; a run that ends because CLK rests has eight zeros behind it.
+    The lowest bit that is set stands before the first clock; a run that ends because CLK rests has eight zeros behind.
     """
     place = 0
     while place < 31 and not word >> place & 1:

@@ -19,7 +19,7 @@ It fills all 32 places of a PIO block. No `wait` of PIO ends by itself; whoever 
 Pins, from `in_base` = `out_base` = `set_base`: DATA, BODY_ACK, LENS_ACK, side by side; CLK is the side-set pin.
 
 `clocks` and `edges` listen, side by side in another PIO block, and fill it. Both give words for `m43bridge.listening`;
-neither drives a line of the mount. `clocks` drives the mark, a GPIO with nothing at it that `edges` samples like a line:
+neither drives a line of the mount. `clocks` drives the mark, a GPIO with nothing at it that `edges` samples, too: it is
 high from the first fall of CLK to the end of a run of clocks. So times and order of all stand in the words of `edges`.
 """
 
@@ -146,7 +146,7 @@ def edges():
     The lowest seven bits of a word are BODY_ACK, LENS_ACK, SLEEP, FOCUS, SHUTTER, the pin behind it, and the mark; the
     rest counts down, one a sample. x holds the lines of the sample before, osr the count: whoever starts it sets both.
 
-    Pins, from `in_base`: BODY_ACK, LENS_ACK, one that is left out, SLEEP, FOCUS, SHUTTER, one that is ignored, the mark.
+    Pins, from `in_base`: BODY_ACK, LENS_ACK, one that is left out, SLEEP, FOCUS, SHUTTER, one of no meaning, the mark.
     """
     wrap_target()
     mov(isr, pins)
