@@ -1,8 +1,8 @@
 """Ten virtual minutes of a mount through a bridge that listens: ``python -m tests.benchmarks.listening [MINUTES]``.
 
 The whole firmware is a process behind a PTY, at the pins of a simulated body and lens; `m43 sniff --live` decodes what
-it tells. Every row has to be that of the pair itself, and its times within 0.4 us. Prints what it costs on the link, and
-in processor time.
+it tells. Every row has to be that of the pair itself, and its times within 0.4 us. Prints what it costs on the link,
+and in processor time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """L1: a board that listens, under CPython: MicroPython's `machine`, `rp2` and `time`, over two emulated state machines.
 
 The firmware's own `PioEars` runs on it. What is at the lines is a table of changes. Both PIO programs run, one
-instruction after the other, in `pioemu`; between two changes that they see, waits and turns in which nothing changes are skipped, which
-`whole` switches off. DMA takes each word at once, and writes it to its ring. All times are nanoseconds of virtual time.
+instruction after the other, in `pioemu`; between two changes that they see, waits and turns in which nothing changes
+are skipped, which `whole` switches off. DMA takes each word at once, and writes it to its ring. All times are
+nanoseconds of virtual time.
 
 What the emulator does not know: the input synchroniser, the clock divider, the time that DMA takes, and two state
 machines in one block: each has an emulator of its own, and the mark of the one is an input of the other.
@@ -52,7 +53,8 @@ class HearingBoard:
 
     Attributes:
         now_ns: the time.
-        mark: when the mark changed, and its levels.
+        mark_times: when the mark changed.
+        mark_levels: its levels from then on.
         outputs: GPIOs that somebody drives.
         memory: registers of the chip.
     """
@@ -63,7 +65,7 @@ class HearingBoard:
         self.now_ns = 0
         self.times = [t_ns for t_ns, _ in changes]
         self.levels = [levels for _, levels in changes]
-        self.mark: list[tuple[int, int]] = [(0, 0)]
+        self.mark_times, self.mark_levels = [0], [0]
         self.outputs: set[int] = set()
         self.machines: dict[int, HearingMachine] = {}
         self.memory: dict[int, int] = {0x50300008: 0}
@@ -87,15 +89,13 @@ class HearingBoard:
         at = bisect_right(self.times, t_ns) - 1
         levels = self.levels[at] if at >= 0 else 0
         word = sum(1 << gpio for gpio, line in _GPIO.items() if levels & line.mask) | 1 << BoardPins.KEEP_OUT
-        marked = next(level for began_ns, level in reversed(self.mark) if began_ns <= t_ns)
+        marked = self.mark_levels[bisect_right(self.mark_times, t_ns) - 1]
         return word | marked << BoardPins.MARK
 
     def next_change_ns(self, t_ns: int, *, with_mark: bool) -> int:
         """Return when something changes next behind a time."""
-        at = bisect_right(self.times, t_ns)
-        lines_ns = self.times[at] if at < len(self.times) else NEVER
-        marks = (began_ns for began_ns, _ in self.mark if began_ns > t_ns) if with_mark else ()
-        return min(lines_ns, next(iter(marks), NEVER))
+        seen = [self.times, self.mark_times] if with_mark else [self.times]
+        return min((times[at] for times in seen if (at := bisect_right(times, t_ns)) < len(times)), default=NEVER)
 
 
 class HearingMachine:
@@ -198,8 +198,9 @@ class HearingMachine:
 
     def _note_mark(self, t_ns: int) -> None:
         level = int(bool(self._state.pin_values & self._state.pin_directions))
-        if self.board.mark[-1][1] != level:
-            self.board.mark.append((t_ns, level))
+        if self.board.mark_levels[-1] != level:
+            self.board.mark_times.append(t_ns)
+            self.board.mark_levels.append(level)
 
     def _give_words(self) -> None:
         fifo = self._state.receive_fifo
@@ -229,7 +230,8 @@ class HearingMachine:
 
     def _sampled(self, t_ns: int) -> int:
         seen = self._seen(t_ns)
-        return (seen >> 3 & 0x1F) << 27 | (seen & 3) << 25
+        sampled: int = (seen >> 3 & 0x1F) << 27 | (seen & 3) << 25
+        return sampled
 
 
 class Dma:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
@@ -214,17 +215,20 @@ class Host:
         self.decoder = HeardDecoder()
         self.link = Decoder()
         self.items: list[Piece | Notice] = []
-        self.bytes = 0
         self.messages: list[Heard] = []
 
     def tell(self, kind: int, payload: bytes) -> None:
         wire = encode(0, kind, payload)
-        self.bytes += len(wire)
         for frame in self.link.feed(wire):
             assert isinstance(frame, Frame)
             assert isinstance(frame.message, Heard)
             self.messages.append(frame.message)
             self.items += self.decoder.take(frame.message)
+
+    @property
+    def lost(self) -> int:
+        """How many words the bridge says it lost."""
+        return sum(message.lost for message in self.messages)
 
     def finish(self) -> list[tuple[int, int]]:
         """Return the changes that were told, as ticks and levels; the rules of the seam hold."""
@@ -256,10 +260,10 @@ def through_model(changes: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, i
 
 
 def through_pio(
-    changes: Sequence[tuple[int, int]], seed: int, *, whole: bool = False
+    changes: Sequence[tuple[int, int]], seed: int, *, whole: bool = False, pace_ns: int = MS
 ) -> tuple[list[tuple[int, int]], Host]:
     """The same, with the firmware's own ears over both PIO programs."""
-    begins_ns = 2 * MS
+    begins_ns = 2 * pace_ns
     board: Any = HearingBoard(
         [(t_ns + begins_ns if t_ns else 0, levels) for t_ns, levels in changes], seed, whole=whole
     )
@@ -267,8 +271,8 @@ def through_pio(
     ears, host = contacts.listen(), Host()
     assert board.outputs == {BoardPins.MARK}, "a bridge that listens drives nothing but its mark"
     listening = Listening(ears, host.tell)
-    while board.now_ns < begins_ns + changes[-1][0] + MS:
-        board.pass_ns(board.random.randrange(MS, 7 * MS))
+    while board.now_ns < begins_ns + changes[-1][0] + pace_ns:
+        board.pass_ns(board.random.randrange(pace_ns, 7 * pace_ns))
         listening.work()
     listening.work()
     listening.flush()
@@ -333,5 +337,98 @@ def test_the_host_has_what_was_at_the_pins_of_a_board(seed: int) -> None:
 
 
 def test_no_cycle_that_the_emulator_leaves_out_matters() -> None:
-    changes = random_wave(4, 3).changes
-    assert through_pio(changes, 4, whole=True)[0] == through_pio(changes, 4)[0]
+    wave = Wave(random.Random(5))
+    for kind in (wave.turn_of_lens, wave.spike, wave.acks_only):
+        kind()
+        wave.wait(4 * US, 9 * US)
+    whole, _ = through_pio(wave.changes, 4, whole=True, pace_ns=60 * US)
+    assert whole == through_pio(wave.changes, 4, pace_ns=60 * US)[0]
+    assert_heard(wave, whole)
+
+
+# what is lost
+
+
+def polls(count: int) -> list[tuple[int, int]]:
+    """Return so many bytes of a lens, dense, as a poll has them."""
+    wave = Wave(random.Random(1))
+    for _ in range(count):
+        wave.set(LENS_ACK, high=True)
+        wave.t_ns += 9 * US
+        wave.set(BODY_ACK, high=True)
+        wave.t_ns += 2 * US
+        for bit in range(BITS_PER_BYTE):
+            wave.clock(440, 500, bit & 1)
+        wave.t_ns += 7 * US
+        wave.set(BODY_ACK, high=False)
+        wave.t_ns += 4 * US
+        wave.set(LENS_ACK, high=False)
+        wave.t_ns += 12 * US
+    return wave.changes
+
+
+@pytest.mark.parametrize("how", ["the ring ran over", "a state machine found no room"])
+def test_a_board_tells_what_it_lost_and_goes_on(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The CPU is busy for 3 ms of dense traffic, with rings of 256 and 64 words."""
+    monkeypatch.setattr("m43bridge.ears.EDGE_WORDS", 256)
+    monkeypatch.setattr("m43bridge.ears.RUN_WORDS", 64)
+    changes = polls(300)
+    board: Any = HearingBoard(changes, 1)
+    ears, host = PioContacts(board.machine, board.rp2, board.time, BoardPins).listen(), Host()
+    listening = Listening(ears, host.tell)
+    while board.now_ns < 3 * MS:
+        board.pass_ns(200 * US)
+        listening.work()
+    deaf_from_ns = board.now_ns
+    if how == "the ring ran over":
+        board.pass_ns(3 * MS)
+    else:
+        board.memory[0x50300008] |= 2
+    listening.work()
+    deaf_until_ns = board.now_ns
+    while board.now_ns < changes[-1][0] + MS:
+        board.pass_ns(200 * US)
+        listening.work()
+    listening.flush()
+    zero_ns = board.machines[5].began_ns
+    rows = [(tick * TICK_NS + zero_ns, levels) for tick, levels in host.finish()]
+    (notice,) = [item for item in host.items if isinstance(item, Notice)]
+    assert notice.until is not None
+    begin_ns, end_ns = (tick * TICK_NS + zero_ns for tick in (notice.tick, notice.until))
+    assert deaf_from_ns - 400 * US <= begin_ns <= deaf_from_ns
+    assert deaf_until_ns - 300 * US <= end_ns <= deaf_until_ns + 100 * US
+    assert (notice.kind, notice.exact) == ("overflow", True)
+    assert f"lost {host.lost} words" in notice.text
+    assert (host.lost > 256) is (how == "the ring ran over")
+    for side in (lambda t_ns: t_ns < begin_ns - 50 * US, lambda t_ns: t_ns > end_ns + 50 * US):
+        true, heard = (
+            [one for one in signals_of(some) if side(one.t_ns) and side(one.end_ns)] for some in (changes, rows)
+        )
+        assert [shape_of(signal) for signal in heard] == [shape_of(signal) for signal in true]
+        assert len(true) > 40
+
+
+def test_rings_that_count_out_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m43bridge.ears._MOST", (1 << 20) + 100)
+    changes = polls(100)
+    board: Any = HearingBoard(changes, 1)
+    host = Host()
+    listening = Listening(PioContacts(board.machine, board.rp2, board.time, BoardPins).listen(), host.tell)
+    while board.now_ns < changes[-1][0] + MS:
+        board.pass_ns(200 * US)
+        listening.work()
+    listening.flush()
+    assert host.finish()
+    assert {item.kind for item in host.items if isinstance(item, Notice)} == {"overflow"}
+    assert len([item for item in host.items if isinstance(item, Notice)]) == 600 // 100
+
+
+def test_who_was_not_asked_for_seconds_cannot_tell_the_time() -> None:
+    """25 bits of ticks go round in 6.7 s: half of it without a look, and what was heard is given up."""
+    ears, host = ModelEars(polls(3)), Host()
+    ears.recover = lambda: (5, 0x1)  # type: ignore[method-assign]
+    listening = Listening(ears, host.tell)
+    listening.work()
+    ears.now_ns = 4_000 * MS
+    listening.work()
+    assert [(message.lost, message.levels, message.t) for message in host.messages[1:]] == [(5, 5, 20_000_000)]
