@@ -83,6 +83,8 @@ class Listening:
         self._t = 0
         self._until = 0
         self._told_until = 0
+        self._sure = 0
+        self._from = 0
         self._levels = _CLK
         self._fell = -1
         self._first = 0
@@ -93,11 +95,14 @@ class Listening:
     def work(self) -> None:
         """Take what was heard; tell it, unless it is little and new."""
         now = self.ears.now()
-        words = self.ears.take() if now - self._until <= LONGEST_SILENCE else None
+        words = self.ears.take() if now - self._sure <= LONGEST_SILENCE else None
         if words is None or not self._put_all(words[0], words[1]):
-            self._recover()
+            self._recover(now)
             return
-        self._until = max(self._until, self._t, now - SLACK)
+        self._sure = max(self._sure, now - SLACK)
+        if self._sure < self._from:
+            return
+        self._until = max(self._until, self._t, self._sure)
         if self._fell >= 0 and self._until - self._fell > LONGEST_RUN:
             self._put_fall()
         if (self._until - self._told_until) * self.ears.tick_ns >= _QUIET_US * 1000:
@@ -122,29 +127,35 @@ class Listening:
         self._message = bytearray()
         self._base = (self._t, self._levels & ~_CLK if self._open else self._levels)
 
-    def _recover(self) -> None:
-        """Tell what is sure, and go on behind what is lost."""
+    def _recover(self, now: int) -> None:
+        """Tell what is sure, and go on behind what is lost.
+
+        Words that come from before all is known again are not told, but their levels count.
+        """
         self._put_fall()
         self._until = max(self._until, self._t)
         self.flush()
         lost, word = self.ears.recover()
         self._lost += max(lost, 1)
-        self._t = self._until = max(self._until, self.ears.now())
+        self._sure = max(self._sure, now - SLACK)
+        self._t = self._until = self._from = max(self._until, self.ears.now())
         self._levels = self._levels & _DATA | _CLK | (word & 0x1F) << 2
         self._fell = -1
         self._open = False
         self._runs = []
         self._begin_message()
-        self.flush()
 
     def _put_all(self, edges, runs) -> bool:  # type: ignore[no-untyped-def]
         """Code words; return False when the two streams do not belong together."""
         self._runs.extend(runs)
-        base = max(self._t, self._until)
         for word in edges:
-            t = base + ((~(word >> 7) - base) & TIME_MASK)
-            base = t
+            t = self._sure + ((~(word >> 7) - self._sure) & TIME_MASK)
+            self._sure = t
             marked = word & _MARK
+            if t < self._from:
+                if not self._put_early(word, marked):
+                    return False
+                continue
             if not marked and (self._open or self._fell >= 0) and not self._end_run(t):
                 return False
             lines = (word & 0x1F) << 2
@@ -156,6 +167,18 @@ class Listening:
                 self._until = t
                 self.flush()
         return len(self._runs) <= 1
+
+    def _put_early(self, word: int, marked: int) -> bool:
+        """Take a word of which only the levels count; return False when the two streams do not belong together."""
+        if not marked and self._open:
+            if not self._runs:
+                return False
+            self._runs.pop(0)
+        self._open = bool(marked)
+        self._first = self._from
+        self._levels = self._levels & ~_LINES | (word & 0x1F) << 2
+        self._begin_message()
+        return True
 
     def _put_lines(self, t: int, lines: int) -> None:
         self._put_fall()
