@@ -16,8 +16,6 @@ import pytest
 from m43drivers.analyser import ANALYSERS, AnalyserError, Notice, NoticeKind, open_analyser
 from m43drivers.analyser.bridgeport import RECONSTRUCTED, can_listen
 from m43drivers.bridge.protocol import (
-    Decoder,
-    Frame,
     Heard,
     Heartbeat,
     Hello,
@@ -35,7 +33,7 @@ from m43drivers.capture import open_capture
 from m43proto.pins import LINES
 from m43tools import live as live_module
 from m43tools.cli import main
-from tests.analyser.models import Model, Plugged
+from tests.analyser.models import Answering, Plugged
 from tests.analyser.pairs import differences, listening_bridge
 from tests.analyser.support import expanded
 from tests.bridge.test_process import bridge
@@ -203,27 +201,6 @@ def test_ctrl_c_ends_in_order(tmp_path: Path) -> None:
 
 
 # bridges that are none, or not such
-
-
-class Answering(Model):
-    """A bridge that answers by a table; what is not in it stays unanswered."""
-
-    def __init__(self, answers: dict[type[LinkMessage], LinkMessage | list[LinkMessage]], noise: bytes = b"") -> None:
-        self.answers = answers
-        self.noise = noise
-        self.asked: list[LinkMessage] = []
-        self._decoder = Decoder()
-
-    def take(self, data: bytes) -> bytes | None:
-        out = self.noise
-        for frame in self._decoder.feed(data):
-            if not isinstance(frame, Frame):
-                continue
-            self.asked.append(frame.message)
-            answer = self.answers.get(type(frame.message), [])
-            for message in answer if isinstance(answer, list) else [answer]:
-                out += encode(frame.seq if message.kind & 0x80 else 0, message)
-        return out
 
 
 def hello(version: int = 1, firmware: str = "0.3.0") -> HelloAnswer:

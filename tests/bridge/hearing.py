@@ -175,14 +175,14 @@ class HearingMachine:
 
     def _seen(self, t_ns: int) -> int:
         word: int = self.board.gpios(t_ns)
-        turned: int = (word >> self._base | word << 32 - self._base) & 0xFFFF_FFFF
-        return turned
+        return _turned(word, self._base)
 
     # time
 
     @property
     def _now_ns(self) -> int:
-        return self._state.clock * CYCLE_NS + self._offset_ns
+        cycles: int = self._state.clock
+        return cycles * CYCLE_NS + self._offset_ns
 
     def run(self, until_ns: int) -> None:
         """Go on up to a time."""
@@ -232,6 +232,11 @@ class HearingMachine:
         seen = self._seen(t_ns)
         sampled: int = (seen >> 3 & 0x1F) << 27 | (seen & 3) << 25
         return sampled
+
+
+def _turned(word: int, base: int) -> int:
+    """Return the levels of all GPIOs, counted from one of them on, and round."""
+    return (word >> base | word << 32 - base) & 0xFFFF_FFFF
 
 
 class Dma:

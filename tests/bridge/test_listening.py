@@ -400,9 +400,10 @@ def test_a_board_tells_what_it_lost_and_goes_on(monkeypatch: pytest.MonkeyPatch,
     assert (notice.kind, notice.exact) == ("overflow", True)
     assert f"lost {host.lost} words" in notice.text
     assert (host.lost > 128) is (how == "the ring ran over")
-    for side in (lambda t_ns: t_ns < begin_ns - 50 * US, lambda t_ns: t_ns > end_ns + 50 * US):
+    for first_ns, last_ns in ((0, begin_ns - 50 * US), (end_ns + 50 * US, board.now_ns)):
         true, heard = (
-            [one for one in signals_of(some) if side(one.t_ns) and side(one.end_ns)] for some in (changes, rows)
+            [signal for signal in signals_of(some) if first_ns < signal.t_ns and signal.end_ns < last_ns]
+            for some in (changes, rows)
         )
         assert [shape_of(signal) for signal in heard] == [shape_of(signal) for signal in true]
         assert len(true) > 25
