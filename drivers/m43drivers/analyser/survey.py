@@ -136,7 +136,7 @@ def _guessed(port: Port) -> Plugged | None:
 
 
 def _asked(port: Port) -> Plugged | None:
-    """Ask a port all questions: sigrok-pico and SUMP ignore each other's; that for a bridge may arm a SUMP, so it is last."""
+    """Ask a port all questions: sigrok-pico and SUMP ignore each other's; that for a bridge may arm a SUMP."""
     for ask in (_pico, _sump, _bridge):
         with contextlib.suppress(AnalyserError):
             return ask(port.device)
