@@ -346,6 +346,24 @@ def test_no_cycle_that_the_emulator_leaves_out_matters() -> None:
     assert_heard(wave, whole)
 
 
+def test_the_mark_is_seen_between_two_bytes_without_a_pause() -> None:
+    """CLK is high for 150 ns behind the eighth rise: less than the 200 ns between two samples of the mark."""
+    wave = Wave(random.Random(3))
+    for _ in range(40):
+        wave.set(BODY_ACK, high=True)
+        wave.wait(1 * US, 3 * US)
+        for _ in range(2 * BITS_PER_BYTE):
+            wave.clock(260, 150, wave.random.getrandbits(1))
+        wave.wait(5 * US, 9 * US)
+        wave.set(BODY_ACK, high=False)
+        wave.wait(4 * US, 9 * US)
+    rows, host = through_pio(wave.changes, 3)
+    assert [shape_of(signal) for signal in signals_of(rows)] == [
+        shape_of(signal) for signal in signals_of(wave.changes)
+    ]
+    assert host.lost == 0
+
+
 # what is lost
 
 
