@@ -257,7 +257,7 @@ def test_a_bridge_without_a_body_says_so() -> None:
         ("bridge:/dev/nowhere", {}, "there is no such port; m43 ports lists those there are"),
         ("bridge:x?rle=0", {}, "no option is called rle"),
         ("bridge:x", {"rate_hz": 1_000_000}, "has no sample rate to choose; leave out --rate"),
-        ("bridge:x", {"channels": 8}, "expected 1 to 7 channels, found 8"),
+        ("bridge:x", {"channels": 8}, "a bridge tells of all 7 lines; leave out --channels"),
     ],
 )
 def test_what_does_not_go_is_said(source: str, settings: dict[str, Any], said: str) -> None:

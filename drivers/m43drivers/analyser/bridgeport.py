@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from m43drivers.analyser.heard import HeardDecoder
 from m43drivers.analyser.live import Reader
 from m43drivers.analyser.model import AnalyserError, Notice, NoticeKind
-from m43drivers.analyser.options import channels_of, known_options
+from m43drivers.analyser.options import known_options
 from m43drivers.analyser.port import GoneError, Port, asking
 from m43drivers.bridge.protocol import (
     VERSION,
@@ -70,11 +70,12 @@ def bridge(address: str, settings: Settings, *, clock: Callable[[], float] = tim
         raise AnalyserError("bridge: expected bridge:PORT; m43 ports lists those there are")
     if settings.rate_hz is not None:
         raise AnalyserError(f"{source}: a bridge has no sample rate to choose; leave out --rate")
-    channels = channels_of(source, settings, len(LINES), len(LINES))
+    if settings.channels not in (None, len(LINES)):
+        raise AnalyserError(f"{source}: a bridge tells of all {len(LINES)} lines; leave out --channels")
     link = _Link(source, Port(address, BAUD, clock), clock)
     with asking(link.port, source, keep=True):
         hello = link.greet()
-    return BridgeReader(source, link, hello, channels, clock)
+    return BridgeReader(source, link, hello, clock)
 
 
 def greet(path: str) -> HelloAnswer:
@@ -93,6 +94,14 @@ def can_listen(firmware: str) -> bool:
     """Tell whether a firmware is new enough to listen."""
     numbers = tuple(int(part) if part.isdecimal() else 0 for part in firmware.split(".")[:2])
     return numbers >= LISTENS_FROM
+
+
+class _RefusedError(AnalyserError):
+    """The bridge does not do what it was asked."""
+
+    def __init__(self, source: str, request: LinkMessage, refusal: Refusal) -> None:
+        super().__init__(f"{source}: the bridge refuses {type(request).__name__}: {refusal.text}")
+        self.refusal = refusal
 
 
 class _Link:
@@ -153,7 +162,7 @@ class _Link:
                 if isinstance(answer, expected):
                     return answer
                 if isinstance(answer, Refusal):
-                    raise _RefusedError(answer)
+                    raise _RefusedError(self._source, request, answer)
         noise = f"; what it says is no answer: {self._noise!r}" if self._noise else ""
         raise AnalyserError(
             f"{self._source}: no bridge answers {type(request).__name__} within {limit.tries * limit.answer_s:g} s;"
@@ -184,14 +193,6 @@ class _Link:
         return answer
 
 
-class _RefusedError(Exception):
-    """The bridge does not do what it was asked."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.text)
-        self.refusal = refusal
-
-
 class BridgeReader(Reader):
     """Reads a bridge.
 
@@ -199,12 +200,12 @@ class BridgeReader(Reader):
         source: what the user calls it.
         link: the link to it, at whose other end it has said who it is.
         hello: what it said.
-        channels: how many lines, from CLK on.
         clock: seconds.
     """
 
-    def __init__(self, source: str, link: _Link, hello: HelloAnswer, channels: int, clock: Callable[[], float]) -> None:
-        self.labels = tuple(Label(str(line)) for line in LINES[:channels])
+    labels = tuple(Label(str(line)) for line in LINES)
+
+    def __init__(self, source: str, link: _Link, hello: HelloAnswer, clock: Callable[[], float]) -> None:
         self.tick_ns = Fraction(TICK_NS)
         self.sample_rate_hz = 1e9 / TICK_NS
         self.provenance = Provenance(
