@@ -217,6 +217,7 @@ def heard(number: int, until: int, coded: str = "", **changed: Any) -> Heard:
     ("answers", "said"),
     [
         ({}, "no bridge answers Hello within 0.9 s; does its firmware run, is it the right port?"),
+        ({Hello: Refusal(RefusalCode.INTERNAL, "tired")}, "the bridge refuses Hello: tired"),
         (
             {Hello: hello(version=2)},
             "the bridge speaks version 2 of the link, this program version 1; copy the firmware",
