@@ -9,11 +9,21 @@ EDGE_WORDS, RUN_WORDS = 4096, 1024
 """Words that the rings hold, as powers of two: some 700 bytes of traffic."""
 
 _CLOCKS, _EDGES = 4, 5
+"""State machines: the first two of the second PIO block."""
+
 _DREQ = 12
+"""The request of the receive FIFO of the first of them (RP2040 datasheet, 2.5.3.1; the RP2350 numbers it alike)."""
+
 _FDEBUG = 0x50300008
 _STALLED = 3
+"""Register of that block, and its flags of a push that found no room (RP2040 datasheet, 3.7)."""
+
 _MOST = 0x0FFF_FFFF
+"""Words until DMA stops by itself: what both chips can count."""
+
 _RUNS_OUT = 1 << 20
+"""How many of these are left when the rings begin anew; otherwise nobody would see that DMA has stopped."""
+
 _SETTLE_US = 2
 _TICKS = 1 << 30
 
