@@ -11,10 +11,13 @@ import threading
 import tty
 from typing import TYPE_CHECKING
 
+from m43drivers.bridge.protocol import Decoder, Frame, encode
 from tests.analyser.encoders import pico_narrow, pico_wide, sump_buffer
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from m43drivers.bridge.protocol import LinkMessage
 
 
 class Model:
@@ -134,6 +137,8 @@ class Sump(Model):
         return self._armed() if command == 0x01 else b""
 
     def _armed(self) -> bytes | None:
+        if 0x81 not in self.commands:
+            return b""
         number, self.arms = self.arms, self.arms + 1
         if number == self.unplug_at:
             return None
@@ -230,3 +235,24 @@ class Pico(Model):
         if line[:1] == b"D":
             (self._on.add if line[1:2] == b"1" else self._on.discard)(int(line[2:]))
         return b"*"
+
+
+class Answering(Model):
+    """A bridge that answers by a table; what is not in it stays unanswered."""
+
+    def __init__(self, answers: dict[type[LinkMessage], LinkMessage | list[LinkMessage]], noise: bytes = b"") -> None:
+        self.answers = answers
+        self.noise = noise
+        self.asked: list[LinkMessage] = []
+        self._decoder = Decoder()
+
+    def take(self, data: bytes) -> bytes | None:
+        out = self.noise
+        for frame in self._decoder.feed(data):
+            if not isinstance(frame, Frame):
+                continue
+            self.asked.append(frame.message)
+            answer = self.answers.get(type(frame.message), [])
+            for message in answer if isinstance(answer, list) else [answer]:
+                out += encode(frame.seq if message.kind & 0x80 else 0, message)
+        return out

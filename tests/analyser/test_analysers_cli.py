@@ -19,9 +19,11 @@ from serial.tools import list_ports
 
 from m43drivers.analyser import fx2usb, survey
 from m43drivers.analyser.fx2 import MODELS
-from tests.analyser.models import Pico, Plugged, Sump
+from m43drivers.bridge.protocol import Hello, HelloAnswer
+from tests.analyser.models import Answering, Pico, Plugged, Sump
 from tests.analyser.test_fx2usb import BUS, IMAGE, LOGIC, Bus, Device
 from tests.analyser.usbmock import SYSFS, Traffic, device_file
+from tests.bridge.test_process import bridge
 from tests.test_cli import run
 from tests.test_ports import port
 
@@ -77,7 +79,7 @@ def test_without_libusb(machine: Callable[..., None], capsys: pytest.CaptureFixt
     )
     told = json.loads(run("analysers", "--json", capsys=capsys).out)
     assert (told["analysers"], len(told["missing"])) == ([], 1)
-    assert sorted(told["sources"]) == ["fx2lafw", "pico", "sigrok", "sump"]
+    assert sorted(told["sources"]) == ["bridge", "fx2lafw", "pico", "sigrok", "sump"]
 
 
 def test_what_is_plugged_in_and_what_it_lacks(
@@ -209,6 +211,35 @@ def test_probing_asks_at_serial_ports(
     assert shown.code == 0
     told = {one["source"]: (one["name"], one["channels"], one["usable"]) for one in json.loads(shown.out)["analysers"]}
     assert told == {f"sump:{sump}": ("model", 8, True), f"pico:{pico}": ("sigrok-pico, version 02", 21, True)}
+
+
+def test_a_board_with_micropython_may_be_a_bridge(
+    machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(port("/dev/ttyACM0", vid=0x2E8A, pid=0x0005, product="Board in FS mode", description="Board in FS mode"))
+    (one,) = json.loads(run("analysers", "--json", capsys=capsys).out)["analysers"]
+    assert (one["source"], one["perhaps"]) == ("bridge:/dev/ttyACM0", "runs MicroPython; --probe asks it")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals")
+def test_probing_finds_bridges_and_says_which_are_too_old(
+    machine: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sumpport.SETTLE_S", "sumpport.ANSWER_S", "picoport.SETTLE_S", "picoport.ANSWER_S"):
+        monkeypatch.setattr(f"m43drivers.analyser.{name}", 0.1)
+    old = Answering({Hello: HelloAnswer(1, 7, 0x2002, "m43 bridge", "0.2.0")})
+    with bridge("--pty") as (_, new), Plugged(old) as path:
+        machine(port(new), port(path))
+        shown = run("analysers", "--probe", "--json", capsys=capsys)
+    told = {one["source"]: (one["name"], one["usable"], one["missing"]) for one in json.loads(shown.out)["analysers"]}
+    assert told == {
+        f"bridge:{new}": ("m43 bridge, simulated, firmware 0.3.0", True, None),
+        f"bridge:{path}": (
+            "m43 bridge, firmware 0.2.0",
+            False,
+            "its firmware 0.2.0 is too old to listen; copy the firmware that belongs to this program to it",
+        ),
+    }
 
 
 @pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="umockdev is not installed")

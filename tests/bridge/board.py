@@ -35,7 +35,7 @@ US = 1_000
 class BoardPins:
     """Which GPIO is which line on this board."""
 
-    DATA, BODY_ACK, LENS_ACK, CLK, SLEEP, FOCUS, SHUTTER = range(7)
+    DATA, BODY_ACK, LENS_ACK, CLK, SLEEP, FOCUS, SHUTTER, KEEP_OUT, MARK = range(9)
 
 
 _LINES = (Line.DATA, Line.BODY_ACK, Line.LENS_ACK, Line.CLK, Line.SLEEP, Line.FOCUS, Line.SHUTTER)
@@ -201,7 +201,9 @@ class StateMachine:
         self._board.resolve()
 
     def active(self, on: int) -> None:
-        assert on
+        if not on and self._board.sm is self:
+            self._board.sm = None
+            self._board.resolve()
 
     def _inputs(self) -> Callable[[State], int]:
         """Return what the emulator asks for levels; it looks at the annotation, which may not be text."""
@@ -280,6 +282,7 @@ class Pin:
         if mode == self.OUT:
             board.outputs[gpio] = value
         elif mode == self.IN:
+            board.outputs.pop(gpio, None)
             board.pulls[gpio] = pull == self.PULL_UP
         board.resolve()
 

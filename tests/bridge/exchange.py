@@ -3,7 +3,7 @@
 
 import struct
 
-from m43bridge import bridge, frames, probe
+from m43bridge import bridge, frames, listening, probe
 
 
 class Pins(probe.Pins):
@@ -124,7 +124,7 @@ def run(seed, count):
     contacts = Contacts()
     desk = bridge.Bridge(contacts, seed)
     for number in range(count):
-        kind = next(drawn) % 10
+        kind = next(drawn) % 11
         payload = bytes(next(drawn) % 256 for _ in range(next(drawn) % 12))
         if kind == bridge.TRANSACT and number % 3:
             block = bytes(next(drawn) % 3 for _ in range(next(drawn) % 700))
@@ -149,4 +149,59 @@ def run(seed, count):
         print(number, list(desk.take(100_000)))
 
 
+class Ears(listening.Ears):
+    """Ears that hear lines and runs of clocks that are drawn, and lose some now and then."""
+
+    def __init__(self, drawn):
+        self.drawn = drawn
+        self.t = 0
+        self.lines = 0
+        self.mark = 0
+
+    def now(self):
+        return self.t
+
+    def word(self):
+        self.t += next(self.drawn) % 900 + 1
+        return (~self.t & listening.TIME_MASK) << 7 | self.mark | self.lines
+
+    def take(self):
+        edges, runs = [], []
+        for _ in range(next(self.drawn) % 40):
+            if next(self.drawn) % 3:
+                self.lines ^= 1 << next(self.drawn) % 6
+            elif self.mark:
+                self.mark = 0
+                count = next(self.drawn) % 8 + 1
+                word = (1 << 31 | next(self.drawn) << 15) >> count
+                runs.append(word if next(self.drawn) % 2 else word >> 8 if count < 8 else 0x5A80_0000)
+            else:
+                self.mark = 0x40
+            edges.append(self.word())
+        self.t += 600
+        return (edges, runs) if next(self.drawn) % 50 else None
+
+    def recover(self):
+        self.mark = 0
+        return next(self.drawn) % 1000, self.word()
+
+    def end(self):
+        print("deaf")
+
+
+def hear(seed, count):
+    """Let a bridge listen; print each byte that it tells."""
+    contacts = Contacts()
+    contacts.listen = lambda: Ears(draws(seed))
+    desk = bridge.Bridge(contacts, seed)
+    desk.feed(frames.encode(1, bridge.LISTEN))
+    for number in range(count):
+        contacts.t_us = desk.next_us()
+        desk.step()
+        print(number, list(desk.take(100_000)))
+    desk.feed(frames.encode(2, bridge.STOP))
+    print(list(desk.take(100_000)))
+
+
 run(1, 400)
+hear(2, 400)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import m43bridge.bridge as firmware
+from m43bridge.listening import TIME_MASK, Ears
 from m43drivers.bridge.protocol import (
     Counters,
     CountersAnswer,
@@ -16,10 +17,13 @@ from m43drivers.bridge.protocol import (
     Done,
     Frame,
     FramesStarted,
+    Heard,
     Heartbeat,
     Hello,
     HelloAnswer,
     LinkMessage,
+    Listen,
+    ListenBegun,
     Polled,
     Power,
     PowerAnswer,
@@ -471,3 +475,105 @@ def test_a_poll_that_was_dropped_is_told_again_though_nothing_changed(desk: Desk
     desk.run(PERIOD_US, deaf=True)
     desk.bridge.take(2 * firmware.OUT_LIMIT)
     assert [poll.said for poll in messages(desk.run(PERIOD_US), Polled)] == [b"new"]
+
+
+# listening
+
+
+class FakeEars(Ears):
+    """Ears that hear SLEEP change at each look; they count how often somebody looks."""
+
+    def __init__(self, contacts: FakeContacts) -> None:
+        self._contacts = contacts
+        self._began_us = contacts.t_us
+        self.looks = 0
+        self.ended = False
+
+    def now(self) -> int:
+        return (self._contacts.t_us - self._began_us) * 5
+
+    def take(self) -> tuple[list[int], list[int]]:
+        self.looks += 1
+        return [(~self.now() & TIME_MASK) << 7 | (self.looks & 1) << 2], []
+
+    def recover(self) -> tuple[int, int]:
+        return 7, 0
+
+    def end(self) -> None:
+        self.ended = True
+
+
+class HearingContacts(FakeContacts):
+    def listen(self) -> Ears:
+        self.note("listen")
+        self.ears = FakeEars(self)
+        return self.ears
+
+
+def hearing_desk() -> Desk:
+    desk = Desk()
+    desk.contacts = HearingContacts()
+    desk.bridge = firmware.Bridge(desk.contacts, 0xDEADBEEF)
+    return desk
+
+
+def test_listening_keeps_all_else_away_until_it_is_stopped() -> None:
+    desk = hearing_desk()
+    desk.ask(1, Power(on=True))
+    assert desk.ask(2, Listen()) == ListenBegun(tick_ns=200)
+    assert [(what, how) for _, what, how in desk.contacts.did] == [("power", True), ("power", False), ("listen", None)]
+    frames = StartFrames(PERIOD_US, 500, 1_500, Report.ALL, POLL)
+    for seq, request in enumerate((Power(on=True), Power(on=False), Transact(POLL, Shape.READ), frames, SelfTest()), 3):
+        answer = desk.ask(seq, request)
+        assert answer == Refusal(RefusalCode.BUSY, "the bridge listens; STOP ends it")
+    assert len(desk.contacts.did) == 3, "nothing is done at the contacts"
+    assert desk.ask(9, Stop()) == Stopped()
+    assert isinstance(desk.contacts, HearingContacts)
+    assert desk.contacts.ears.ended
+    assert desk.ask(10, Power(on=True)) == PowerAnswer(True, desk.contacts.t_us)
+
+
+def test_what_was_heard_comes_before_the_answer_to_stop_and_nothing_behind_it() -> None:
+    desk = hearing_desk()
+    desk.ask(1, Listen())
+    told = [frame.message for frame in desk.run(SECOND_US // 2) if isinstance(frame.message, Heard)]
+    assert [message.number for message in told] == list(range(len(told)))
+    assert 8 <= len(told) <= 11, "every 50 ms"
+    desk.say(2, Stop())
+    last = [frame.message for frame in desk.listen()]
+    assert [type(message) for message in last] == [Heard, Stopped]
+    assert not [frame for frame in desk.run(2 * SECOND_US) if isinstance(frame.message, Heard)]
+
+
+def test_a_new_listening_begins_anew_and_a_repeated_request_does_not() -> None:
+    desk = hearing_desk()
+    desk.ask(1, Listen())
+    desk.run(SECOND_US // 10)
+    assert desk.ask(1, Listen()) == ListenBegun(200)
+    assert [what for _, what, _ in desk.contacts.did] == ["listen"]
+    assert desk.ask(2, Listen()) == ListenBegun(200)
+    desk.listen()
+    first = next(frame.message for frame in desk.run(SECOND_US) if isinstance(frame.message, Heard))
+    assert (first.number, first.t, [what for _, what, _ in desk.contacts.did]) == (0, 0, ["listen", "listen"])
+
+
+def test_nobody_looks_while_the_host_reads_nothing() -> None:
+    desk = hearing_desk()
+    desk.ask(1, Listen())
+    desk.run(300 * SECOND_US, deaf=True)
+    assert isinstance(desk.contacts, HearingContacts)
+    looks = desk.contacts.ears.looks
+    unread = len(desk.bridge.take(1 << 20))
+    assert firmware.OUT_LIMIT < unread < 2 * firmware.OUT_LIMIT
+    frames = desk.run(SECOND_US)
+    assert desk.contacts.ears.looks > looks + 100, "it goes on when the host has read"
+    lost = [frame.message.lost for frame in frames if isinstance(frame.message, Heard) and frame.message.lost]
+    assert lost == [7], "nobody can tell how often the time went round"
+
+
+def test_contacts_without_ears_and_a_payload_are_refused() -> None:
+    assert Desk().ask(1, Listen()) == Refusal(RefusalCode.UNABLE, "these contacts cannot listen")
+    desk = hearing_desk()
+    desk.bridge.feed(cobs_encoded((body := b"\x01\x0a\x00") + crc16(body).to_bytes(2, "little")) + b"\0")
+    [frame] = desk.listen()
+    assert frame.message == Refusal(RefusalCode.MALFORMED, "LISTEN has no payload")

@@ -460,3 +460,33 @@ def test_the_self_test_tells_which_line_is_stuck(gpio: int, level: int, step: in
     told, text = bench.contacts.self_test()
     assert told == step
     assert text
+
+
+# who drives the lines
+
+
+def driven(board: Board) -> list[int]:
+    """Return the GPIOs that the board drives."""
+    by_pio = [gpio for gpio in range(7) if board.sm is not None and board.sm.drives(gpio) is not None]
+    return sorted({*board.outputs, *by_pio})
+
+
+def test_nothing_is_driven_before_the_bridge_is_asked_to_be_a_body() -> None:
+    bench = Bench(None)
+    assert driven(bench.board) == []
+    assert not bench.contacts.power(False)
+    assert driven(bench.board) == []
+    bench.contacts.power(True)
+    body = [BoardPins.BODY_ACK, BoardPins.CLK, BoardPins.SLEEP, BoardPins.FOCUS, BoardPins.SHUTTER]
+    assert driven(bench.board) == sorted(body)
+    bench.contacts._let_go()
+    assert driven(bench.board) == []
+    assert bench.board.levels == 0, "with nobody at the contacts, the pull-downs hold them"
+
+
+@pytest.mark.parametrize("ask", ["shutter", "focus", "transact", "self_test"])
+def test_each_request_takes_the_lines_first(ask: str) -> None:
+    bench = Bench(None)
+    arguments = {"shutter": (1,), "transact": (SET, firmware.SET, b"")}.get(ask, ())
+    getattr(bench.contacts, ask)(*arguments)
+    assert len(driven(bench.board)) == 5

@@ -251,6 +251,8 @@ def test_real_time_takes_its_time() -> None:
         (["--socket", "localhost:0", "--die-after", "0"], "'0' is no number from 1"),
         (["--socket", "localhost:0", "--profile", "nikon"], "no lens profile is called nikon"),
         (["--socket", "localhost:0", "--fault", "rust"], "no fault is called rust"),
+        (["--socket", "localhost:0", "--body", "nonsense"], "nonsense"),
+        (["--socket", "localhost:0", "--deaf", "5"], "'5' is no AT:FOR in milliseconds, such as 500:800"),
         ([], "one of the arguments --pty --socket is required"),
     ],
 )

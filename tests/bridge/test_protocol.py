@@ -163,7 +163,7 @@ def test_cobs_data_with_a_zero_are_refused() -> None:
 
 def test_every_request_has_an_answer_and_every_field_a_description() -> None:
     requests = [kind for kind in KINDS if kind < 0x40]
-    assert {kind | ANSWER_BIT for kind in requests} | {*requests, *range(0x40, 0x44), Refusal.kind} == set(KINDS)
+    assert {kind | ANSWER_BIT for kind in requests} | {*requests, *range(0x40, 0x45), Refusal.kind} == set(KINDS)
     assert not Transact.repeatable
     assert {KINDS[kind] for kind in requests if KINDS[kind].repeatable} >= {Hello, Power, Counters}
     assert all(part.doc and part.wire for kind in KINDS.values() for part in fields_of(kind).values())

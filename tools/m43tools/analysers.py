@@ -31,8 +31,8 @@ _HEADINGS = ("source", "analyser", "channels", "up to", "state")
 def analysers(ctx: click.Context, *, probe: bool, as_json: bool) -> None:
     r"""List the logic analysers that are plugged in, what they can do, and what is missing to use them.
 
-    FX2 analysers (clones of the Saleae Logic, and others) are found on USB. An analyser at a serial port says what it
-    is only when it is asked: with --probe.
+    FX2 analysers (clones of the Saleae Logic, and others) are found on USB. An analyser at a serial port, or a bridge
+    of this project, says what it is only when it is asked: with --probe.
 
     \b
     Examples:

@@ -575,6 +575,13 @@ def _rows_of(portion: LiveFound, request: Request) -> int:
     return sum(choice.in_time(event) and choice.shows(event) for event in portion) if isinstance(portion, list) else 0
 
 
+def _described(request: Request, capture: CaptureStream, trigger: Trigger | None) -> str:
+    """Return where a recording comes from, and what of it is not measured."""
+    times = capture.provenance.details.get("times")
+    begins = f" from the trigger {trigger.text} on" if trigger else ""
+    return f"{request.live}{begins}" + (f" ({times})" if times else "")
+
+
 class _Recording:
     """A recording that begins at once, or where a trigger fires.
 
@@ -601,7 +608,7 @@ class _Recording:
             request.record,
             [by_channel.get(channel, label.name) for channel, label in enumerate(capture.labels)],
             rate_hz,
-            source=f"{request.live}" + (f" from the trigger {trigger.text} on" if trigger else ""),
+            source=_described(request, capture, trigger),
             max_bytes=request.max_size or MAX_BYTES,
             files=request.ring or 1,
         )

@@ -174,6 +174,7 @@ def sniff(ctx: click.Context, /, **options: Any) -> None:
       m43 sniff session.jsonl --summary
       m43 sniff --live fx2lafw --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3
       m43 sniff --live fx2lafw --pins auto --watch --record all.sr --ring 8 --max-size 2GB
+      m43 sniff --live bridge:/dev/ttyACM0 --watch
       m43 sniff --live pico:/dev/ttyACM0 --pins auto --trigger "Drive.aperture_f>8" --pre 50ms --duration 1s
       m43 sniff --live fx2lafw --pins auto --format pcapng | wireshark -X lua_script:m43.lua -k -i -
       m43 sniff - --rate 24MHz --pins CLK=D0,DATA=D1,BODY_ACK=D2,LENS_ACK=D3 < samples.raw

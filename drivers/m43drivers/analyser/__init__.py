@@ -39,6 +39,7 @@ ANALYSERS: dict[str, tuple[str, str]] = {
     "fx2lafw": ("m43drivers.analyser.fx2lafw:fx2lafw", "fx2lafw[:SERIAL], an FX2 analyser"),
     "sump": ("m43drivers.analyser.sumpport:sump", "sump:PORT, a SUMP or OLS analyser, buffer by buffer"),
     "pico": ("m43drivers.analyser.picoport:pico", "pico:PORT, a board with sigrok-pico"),
+    "bridge": ("m43drivers.analyser.bridgeport:bridge", "bridge:PORT, a bridge of this project, which only listens"),
     "sigrok": ("m43drivers.analyser.sigrokcli:sigrok", "sigrok:DRIVER[,KEY=VALUE...], whatever sigrok-cli drives"),
 }
 """Schemes of a source: what makes its reader, and what stands behind the colon."""

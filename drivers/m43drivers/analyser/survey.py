@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from m43drivers.analyser import picoport, sumpport
+from m43drivers.analyser import bridgeport, picoport, sumpport
 from m43drivers.analyser.fx2 import FASTEST_HZ
 from m43drivers.analyser.fx2usb import explained, find_analysers, firmware_file
 from m43drivers.analyser.model import AnalyserError, FirmwareError
 from m43drivers.ports import list_ports
+from m43proto.pins import LINES
 
 if TYPE_CHECKING:
     from m43drivers.analyser.fx2usb import Found
@@ -27,6 +29,16 @@ PICO_BOARDS = {(0x2E8A, 0x000A), (0x2E8A, 0x0009)}
 Source: https://github.com/raspberrypi/usb-pid (as of 00f06e9).
 """
 
+MICROPYTHON_BOARDS = {(0x2E8A, 0x0005)}
+"""USB ids of MicroPython on RP2040 and RP2350: a bridge is one of many. Source: the same."""
+
+GUESSES = {
+    **dict.fromkeys(PICO_BOARDS, ("pico", "made with the Pico SDK; --probe asks it")),
+    **dict.fromkeys(MICROPYTHON_BOARDS, ("bridge", "runs MicroPython; --probe asks it")),
+}
+"""Scheme and reason, by USB id, where nobody has asked."""
+
+OLD_FIRMWARE = "its firmware {} is too old to listen; copy the firmware that belongs to this program to it"
 NO_LIBUSB1 = "the Python package libusb1 is missing, which streams without losing samples; pip install libusb1"
 NO_SIGROK_CLI = "sigrok-cli is missing, with which sigrok:DRIVER works; on Debian: apt install sigrok-cli"
 
@@ -116,25 +128,36 @@ def _fx2_missing(found: Found) -> str:
 
 
 def _guessed(port: Port) -> Plugged | None:
-    if port.usb_id not in PICO_BOARDS:
+    guess = None if port.usb_id is None else GUESSES.get(port.usb_id)
+    if guess is None:
         return None
-    return Plugged(f"pico:{port.device}", port.description, perhaps="made with the Pico SDK; --probe asks it")
+    scheme, why = guess
+    return Plugged(f"{scheme}:{port.device}", port.description, perhaps=why)
 
 
 def _asked(port: Port) -> Plugged | None:
-    """Ask a port both questions: sigrok-pico ignores that of SUMP, and the other way round."""
-    try:
-        board = picoport.greet(port.device)
-    except AnalyserError:
-        pass
-    else:
-        name = f"sigrok-pico, version {board.version}"
-        return Plugged(f"pico:{port.device}", name, board.channels, picoport.FASTEST_HZ)
-    try:
-        told = sumpport.greet(port.device)
-    except AnalyserError:
-        return _guessed(port)
-    return Plugged(f"sump:{port.device}", told.name, told.channels, told.fastest_hz)
+    """Ask a port all questions: sigrok-pico and SUMP ignore each other's; that for a bridge may arm a SUMP."""
+    for ask in (_pico, _sump, _bridge):
+        with contextlib.suppress(AnalyserError):
+            return ask(port.device)
+    return _guessed(port)
+
+
+def _pico(path: str) -> Plugged:
+    board = picoport.greet(path)
+    name = f"sigrok-pico, version {board.version}"
+    return Plugged(f"pico:{path}", name, board.channels, picoport.FASTEST_HZ)
+
+
+def _sump(path: str) -> Plugged:
+    told = sumpport.greet(path)
+    return Plugged(f"sump:{path}", told.name, told.channels, told.fastest_hz)
+
+
+def _bridge(path: str) -> Plugged:
+    told = bridgeport.greet(path)
+    missing = "" if bridgeport.can_listen(told.firmware) else OLD_FIRMWARE.format(told.firmware)
+    return Plugged(f"bridge:{path}", f"{told.name}, firmware {told.firmware}", len(LINES), missing=missing)
 
 
 def _bare(error: AnalyserError) -> str:

@@ -15,6 +15,7 @@ from m43proto.timing import BodyTiming
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from m43drivers.bridge.ears import SimulatedEars
     from m43drivers.bridge.probe import Pins
     from m43proto.ends import PinLens, Script
     from m43proto.events import TransactionSeen
@@ -58,10 +59,17 @@ class SimulatedContacts:
     Args:
         lens: the lens at the contacts.
         stand: makes pins to probe a lens with, each time anew; None for contacts that cannot.
+        ears: makes what hears other ends than this lens, each time anew; None for contacts that cannot.
     """
 
-    def __init__(self, lens: PinLens, stand: Callable[[], Pins] | None = None) -> None:
+    def __init__(
+        self,
+        lens: PinLens,
+        stand: Callable[[], Pins] | None = None,
+        ears: Callable[[], SimulatedEars] | None = None,
+    ) -> None:
         self._stand = stand
+        self._ears = ears
         self._job: Callable[[PinBody], Script[None]] | None = None
         self._until_ns = 0
         self._shape = Shape.SET
@@ -150,6 +158,13 @@ class SimulatedContacts:
             bridge = firmware()
             raise bridge.RefusedError(bridge.UNABLE, "these contacts carry out whole transactions only")
         return self._stand()
+
+    def listen(self) -> SimulatedEars:
+        """Return what hears a body and a lens, at their time 0; their virtual time is their own, as that of a probe."""
+        if self._ears is None:
+            bridge = firmware()
+            raise bridge.RefusedError(bridge.UNABLE, "there is no simulated body to listen to; start it with --body")
+        return self._ears()
 
     def self_test(self) -> tuple[int, str]:
         """Tell that there is no hardware to test."""

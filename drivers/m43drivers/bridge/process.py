@@ -24,19 +24,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from m43drivers.bridge.contacts import SimulatedContacts
+from m43drivers.bridge.ears import SimulatedEars
 from m43drivers.bridge.firmware import firmware
 from m43drivers.simulator.faults import FAULTS, faults_named
 from m43drivers.simulator.lens import SimulatedLens
 from m43drivers.simulator.pins import pin_lens
 from m43drivers.simulator.profiles import PROFILES, profile_named
+from m43drivers.simulator.script import load_script, script_names
+from m43drivers.simulator.session import SessionPlan, paired
 from m43drivers.simulator.stand import Stand
 from m43proto.errors import M43Error
 from m43proto.messages import PUBLIC
-from m43proto.timing import LENS_TIMINGS
+from m43proto.session import DIALECTS
+from m43proto.timing import BODY_TIMINGS, JITTERY, LENS_TIMINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from m43drivers.simulator.script import BodyScript
     from m43proto.ends import PinLens
 
 __all__ = ["Misbehaviour", "main"]
@@ -222,6 +227,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _span(text: str) -> tuple[int, int]:
+    """Return two times in nanoseconds."""
+    begin, colon, length = text.partition(":")
+    if not (colon and begin.isdecimal() and length.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no AT:FOR in milliseconds, such as 500:800")
+    return int(begin) * 1_000_000, int(length) * 1_000_000
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m m43drivers.bridge.process",
@@ -255,11 +268,24 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="like a board: nobody turns a ring, takes the lens off, or puts a new lens on for each probe",
     )
+    listening = parser.add_argument_group(
+        "a body with a lens of its own, which the bridge only listens to (m43 sniff --live bridge:PORT)"
+    )
+    listening.add_argument(
+        "--body", metavar="SCRIPT", help=f"what it does: a file, or {', '.join(script_names())}; else it cannot listen"
+    )
+    listening.add_argument("--dialect", choices=tuple(DIALECTS), help="how it starts and polls the lens")
+    listening.add_argument("--body-timing", default="bell_body", choices=(*BODY_TIMINGS, JITTERY), help="its timing")
+    listening.add_argument("--lens-timing", default="bell_lens", choices=(*LENS_TIMINGS, JITTERY), help="its lens's")
+    listening.add_argument("--seed", type=int, default=0, metavar="N", help="of timings that vary (default: 0)")
     wrong = parser.add_argument_group("what the bridge does wrong, for tests")
     wrong.add_argument("--stop-reading-after", type=_count, metavar="N", help="read no more after N bytes of the host")
     wrong.add_argument("--die-after", type=_count, metavar="N", help="end after N bytes to the host")
     wrong.add_argument("--garbage-every", type=_count, metavar="N", help="send garbage behind every Nth frame")
     wrong.add_argument("--lose-edges", type=_count, metavar="N", help="in a probe, keep only N edges an instruction")
+    wrong.add_argument(
+        "--deaf", type=_span, metavar="AT:FOR", help="when it listens, take nothing from AT ms on for so many ms"
+    )
     return parser
 
 
@@ -295,7 +321,24 @@ def _contacts(asked: argparse.Namespace) -> SimulatedContacts:
         return Stand(glass, _pins, hands=hands, tick_ns=asked.tick, keeps=asked.lose_edges)
 
     one = stand()
-    return SimulatedContacts(_pins(lens), (lambda: one) if asked.no_hands else stand)
+    ears = None if asked.body is None else _ears(asked, load_script(asked.body))
+    return SimulatedContacts(_pins(lens), (lambda: one) if asked.no_hands else stand, ears)
+
+
+def _ears(asked: argparse.Namespace, script: BodyScript) -> Callable[[], SimulatedEars]:
+    """Return what begins to listen to a pair that begins then."""
+    script.check(PUBLIC, has_lens=True)
+    plan = SessionPlan(
+        profile=profile_named(asked.profile),
+        script=script,
+        dialect=script.dialect_for(asked.dialect),
+        faults=faults_named(asked.fault),
+        catalogue=PUBLIC,
+        body_timing=asked.body_timing,
+        lens_timing=asked.lens_timing,
+        seed=asked.seed,
+    )
+    return lambda: SimulatedEars(paired(plan), realtime=asked.realtime, deaf=asked.deaf)
 
 
 def _pins(lens: SimulatedLens) -> PinLens:

@@ -37,10 +37,13 @@ __all__ = [
     "Edges",
     "Frame",
     "FramesStarted",
+    "Heard",
     "Heartbeat",
     "Hello",
     "HelloAnswer",
     "LinkMessage",
+    "Listen",
+    "ListenBegun",
     "Load",
     "Loaded",
     "Polled",
@@ -265,7 +268,7 @@ class FramesStarted(LinkMessage):
 
 @dataclass(frozen=True, slots=True)
 class Stop(LinkMessage):
-    """Stops the frames, and ends a probe: the lens is switched off then."""
+    """Stops the frames, ends a probe, with which the lens is switched off, and ends listening."""
 
     kind = 0x05
     repeatable = True
@@ -273,7 +276,7 @@ class Stop(LinkMessage):
 
 @dataclass(frozen=True, slots=True)
 class Stopped(LinkMessage):
-    """There are no frames and no probe; nothing of either follows."""
+    """There are no frames and no probe, and nobody listens; nothing of these follows."""
 
     kind = Stop.kind | ANSWER_BIT
 
@@ -418,6 +421,35 @@ class StepDone(LinkMessage):
     end: int = _part(construct.Int64ul, "u64", "when it ended, in ticks")
 
 
+@dataclass(frozen=True, slots=True)
+class Listen(LinkMessage):
+    """Begins to listen, or begins anew: all else ends, the lens is switched off, and the bridge drives no line."""
+
+    kind = 0x0A
+    repeatable = True
+
+
+@dataclass(frozen=True, slots=True)
+class ListenBegun(LinkMessage):
+    """The bridge listens, from time 0 on; until something is told, CLK is high and all other lines are low."""
+
+    kind = Listen.kind | ANSWER_BIT
+    tick_ns: int = _u32("length of a tick, the unit of the times of `Heard`")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard(LinkMessage):
+    """What a bridge that listens has heard; at least every 100 ms, even if it is nothing."""
+
+    kind = 0x44
+    number: int = _u32("counts `Heard` since listening began, from 0")
+    lost: int = _u32("words that the bridge could not keep, between the end of the last one told and `t`; 0 for none")
+    t: int = _part(construct.Int64ul, "u64", "time from which the first event counts, in ticks")
+    levels: int = _levels("levels of the lines then; of DATA, the bit heard last")
+    until: int = _part(construct.Int64ul, "u64", "everything before this time has been told, in ticks")
+    coded: bytes = _part(construct.GreedyBytes, "the rest", "the events")
+
+
 class RefusalCode(IntEnum):
     """Why a bridge refuses a request; another number than these may come from a later bridge."""
 
@@ -466,10 +498,13 @@ KINDS: dict[int, type[LinkMessage]] = {
         ProbeBegun,
         Load,
         Loaded,
+        Listen,
+        ListenBegun,
         Polled,
         Heartbeat,
         Edges,
         StepDone,
+        Heard,
         Refusal,
     )
 }

@@ -20,6 +20,7 @@ from m43drivers.bridge.protocol import (
     ANSWER_BIT,
     Counters,
     Hello,
+    Listen,
     Load,
     Power,
     Probe,
@@ -89,6 +90,7 @@ LIMITS: dict[type[LinkMessage], Limit] = {
     Stop: Limit(0.5, 3, "answered at once, but perhaps behind a poll"),
     Counters: Limit(0.3, 3, "answered at once, but perhaps behind a poll"),
     Probe: Limit(1.0, 2, "drops SLEEP; answered at once, but perhaps behind a transaction"),
+    Listen: Limit(1.0, 2, "drops SLEEP; answered at once, but perhaps behind a transaction"),
     Load: Limit(3.0, 1, "answered at once, but perhaps behind a step of a probe that makes many edges"),
     SelfTest: Limit(5.0, 1, "runs each PIO program once"),
 }

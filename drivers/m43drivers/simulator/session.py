@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from m43proto.ends import PinLens
     from m43proto.pins import Line
 
-__all__ = ["Recording", "SessionPlan", "recorded"]
+__all__ = ["Pair", "Recording", "SessionPlan", "paired", "recorded"]
 
 _QUIET_NS = 2_000_000
 """How long the recording goes on behind the last change."""
@@ -92,6 +92,39 @@ class _LensHand:
         self.mount.unplug(self._pins)
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A body and a lens on one set of lines.
+
+    Attributes:
+        mount: the lines.
+        body: the body.
+        lens: the lens behind the pins.
+    """
+
+    mount: Mount
+    body: SimulatedBody
+    lens: SimulatedLens
+
+
+def paired(plan: SessionPlan) -> Pair:
+    """Return the two ends of a session, which has not begun."""
+    lens = SimulatedLens(plan.profile, plan.faults, plan.catalogue)
+    pins = pin_lens(lens, lens_timing(plan.lens_timing, plan.seed), plan.catalogue.shape_of)
+    hand = _LensHand(lens, pins)
+    body = SimulatedBody(
+        body_timing(plan.body_timing, plan.seed),
+        plan.script.run,
+        dialect=plan.dialect,
+        frame_hz=plan.script.frame_hz,
+        attempts=plan.script.attempts,
+        catalogue=plan.catalogue,
+        hand=hand,
+    )
+    hand.mount = mount = Mount(body, pins)
+    return Pair(mount, body, lens)
+
+
 def recorded(
     plan: SessionPlan,
     *,
@@ -109,22 +142,11 @@ def recorded(
         end_ns: when to stop at the latest, in nanoseconds.
         progress: called now and then with the fraction that is done, as far as the script tells.
     """
-    lens = SimulatedLens(plan.profile, plan.faults, plan.catalogue)
-    pins = pin_lens(lens, lens_timing(plan.lens_timing, plan.seed), plan.catalogue.shape_of)
-    hand = _LensHand(lens, pins)
-    body = SimulatedBody(
-        body_timing(plan.body_timing, plan.seed),
-        plan.script.run,
-        dialect=plan.dialect,
-        frame_hz=plan.script.frame_hz,
-        attempts=plan.script.attempts,
-        catalogue=plan.catalogue,
-        hand=hand,
-    )
-    hand.mount = mount = Mount(body, pins)
+    pair = paired(plan)
+    mount = pair.mount
     changes = _telling(mount.run(end_ns), min(plan.script.lasts_ns, end_ns), progress)
     channels = channels_of(changes, lines=lines, names=names)
-    return Recording(channels, min(mount.now_ns + _QUIET_NS, end_ns), body, lens, tuple(mount.contention_ns))
+    return Recording(channels, min(mount.now_ns + _QUIET_NS, end_ns), pair.body, pair.lens, tuple(mount.contention_ns))
 
 
 def _telling(

@@ -13,18 +13,19 @@ Times are microseconds of `Contacts.now_us`, which never goes back.
 import struct
 
 from m43bridge.frames import ANSWER_BIT, Decoder, encode
+from m43bridge.listening import Ears, Listening
 from m43bridge.probe import Pins, Program, ProgramError
 from m43bridge.probing import Probing
 
 VERSION = 1
-FIRMWARE = "0.2.0"
+FIRMWARE = "0.3.0"
 LONGEST_BLOCK = 0x2002
 
 NONE, NO_ANSWER, SILENT, BUSY, LENGTH = range(5)
 SET, COMPLETE, READ, WRITE = range(4)
 ALL, CHANGES = range(2)
 
-HELLO, TRANSACT, POWER, FRAMES, STOP, COUNTERS, SELFTEST, PROBE, LOAD = range(1, 10)
+HELLO, TRANSACT, POWER, FRAMES, STOP, COUNTERS, SELFTEST, PROBE, LOAD, LISTEN = range(1, 11)
 POLLED, HEARTBEAT, REFUSAL = 0x40, 0x41, 0xFF
 
 UNKNOWN_KIND, MALFORMED, IS_BUSY, TOO_LONG, INTERNAL, UNABLE = range(1, 7)
@@ -82,6 +83,14 @@ class Contacts:
         """
         raise RefusedError(UNABLE, "these contacts carry out whole transactions; they cannot move single lines")
 
+    def listen(self) -> Ears:
+        """Let go of all lines, and return what hears them (`m43bridge.listening.Ears`), at its time 0.
+
+        Raises:
+            RefusedError: these contacts have no ears.
+        """
+        raise RefusedError(UNABLE, "these contacts cannot listen")
+
     def self_test(self) -> tuple[int, str]:
         """Test the bridge with nothing at the contacts; return 0, or which step failed, and a line for a person."""
         raise NotImplementedError
@@ -136,6 +145,8 @@ class Bridge:
         self._last: tuple[int, bytes] | None = None
         self._alike = 0
         self._probing: Probing | None = None
+        self._listening: Listening | None = None
+        self._listen_us = 0
         self._handlers = {
             HELLO: self._hello,
             POWER: self._power,
@@ -145,6 +156,7 @@ class Bridge:
             SELFTEST: self._self_test,
             PROBE: self._probe,
             LOAD: self._load,
+            LISTEN: self._listen,
         }
 
     # bytes
@@ -176,6 +188,8 @@ class Bridge:
             due_us = min(due_us, self.contacts.now_us())
         if self._may_probe(self._probing):
             due_us = min(due_us, self.contacts.now_us())
+        if self._listening is not None and self.hears:
+            due_us = min(due_us, self._listen_us)
         return due_us
 
     def step(self) -> None:
@@ -187,6 +201,7 @@ class Bridge:
         probing = self._probing
         if probing is not None and self._may_probe(probing):
             probing.work()
+        self._hear()
         now_us = self.contacts.now_us()
         if now_us >= self._beat_us:
             self._beat_us = now_us + BEAT_US
@@ -230,7 +245,7 @@ class Bridge:
 
     def _power(self, payload: bytes) -> bytes:
         _demand(payload in (b"\0", b"\1"), "POWER has one byte, 0 or 1")
-        self._demand_no_probe()
+        self._demand_free()
         on = payload == b"\1"
         if not on:
             self._end_frames()
@@ -241,7 +256,7 @@ class Bridge:
 
     def _start_frames(self, payload: bytes) -> bytes:
         _demand(len(payload) == 13, "FRAMES has 13 bytes")
-        self._demand_no_probe()
+        self._demand_free()
         period_us, shutter_us, lead_us, report = struct.unpack("<IHHB", payload[:9])
         _demand(report in (ALL, CHANGES), "FRAMES: report is 0 or 1")
         _demand(
@@ -257,6 +272,7 @@ class Bridge:
         _demand(len(payload) == 0, "STOP has no payload")
         self._end_frames()
         self._end_probe()
+        self._end_listening()
         return b""
 
     def _end_frames(self) -> None:
@@ -277,7 +293,7 @@ class Bridge:
 
     def _self_test(self, payload: bytes) -> bytes:
         _demand(len(payload) == 0, "SELFTEST has no payload")
-        self._demand_no_probe()
+        self._demand_free()
         if self._on or self._frames is not None or self._pending is not None:
             raise RefusedError(IS_BUSY, "switch the lens off and stop the frames first")
         code, text = self.contacts.self_test()
@@ -290,10 +306,7 @@ class Bridge:
         _demand(len(payload) == 0, "PROBE has no payload")
         if self._pending is not None:
             raise RefusedError(IS_BUSY, "a transaction is waiting")
-        self._end_frames()
-        self._end_probe()
-        if self._on:
-            self._on = self._woke = self.contacts.power(False)
+        self._end_all()
         pins = self.contacts.probe()
         self._probing = Probing(pins, self._tell_in_any_case)
         return struct.pack("<QIIBB", self._probing.now(), pins.tick_ns, self._probing.room, pins.hands, pins.levels)
@@ -319,18 +332,55 @@ class Bridge:
             self._probing.rest()
         self._probing = None
 
-    def _demand_no_probe(self) -> None:
+    def _end_all(self) -> None:
+        """End frames, a probe and listening, and switch the lens off."""
+        self._end_frames()
+        self._end_probe()
+        self._end_listening()
+        if self._on:
+            self._on = self._woke = self.contacts.power(False)
+
+    def _demand_free(self) -> None:
         if self._probing is not None:
             raise RefusedError(IS_BUSY, "a probe goes on; STOP ends it")
+        if self._listening is not None:
+            raise RefusedError(IS_BUSY, "the bridge listens; STOP ends it")
 
     def _tell_in_any_case(self, kind: int, payload: bytes) -> None:
         self._out.extend(encode(0, kind, payload))
+
+    # listening
+
+    def _listen(self, payload: bytes) -> bytes:
+        """Begin to listen, or begin anew: all else ends, and the bridge drives no line."""
+        _demand(len(payload) == 0, "LISTEN has no payload")
+        if self._pending is not None:
+            raise RefusedError(IS_BUSY, "a transaction is waiting")
+        self._end_all()
+        ears = self.contacts.listen()
+        self._listening = Listening(ears, self._tell_in_any_case)
+        self._listen_us = self.contacts.now_us()
+        return struct.pack("<I", ears.tick_ns)
+
+    def _hear(self) -> None:
+        """Tell what was heard, unless the host leaves too much unread: then the ears hold it, as long as they can."""
+        listening = self._listening
+        if listening is not None and self.hears and self.contacts.now_us() >= self._listen_us:
+            listening.work()
+            self._listen_us = self.contacts.now_us() + listening.ears.pause_us
+
+    def _end_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.work()
+            self._listening.flush()
+            self._listening.ears.end()
+        self._listening = None
 
     # transactions of the host
 
     def _queue(self, seq: int, payload: bytes) -> None:
         """Keep a transaction until there is room for it between the frames."""
-        self._demand_no_probe()
+        self._demand_free()
         if self._pending is not None:
             raise RefusedError(IS_BUSY, "another transaction is waiting")
         _demand(len(payload) >= _HEAD_OF_TRANSACT, "TRANSACT has at least 7 bytes")

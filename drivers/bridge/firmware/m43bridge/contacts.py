@@ -1,7 +1,11 @@
-"""The contacts of the mount on an RP2040 or RP2350: a PIO state machine does the handshake, the CPU watches it."""
+"""The contacts of the mount on an RP2040 or RP2350: a PIO state machine does the handshake, the CPU watches it.
+
+Nothing is driven before the bridge is first asked to be a body, nor while it listens: a real body may be at the lines.
+"""
 
 from m43bridge import pins as board_pins
 from m43bridge.bridge import BUSY, COMPLETE, LENGTH, LONGEST_BLOCK, NO_ANSWER, NONE, READ, SILENT, WRITE, Contacts
+from m43bridge.ears import PioEars
 from m43bridge.pio import FREQUENCY_HZ, LISTEN, SPEAK, WORK, handshake
 
 SILENCE_US = 40_000
@@ -31,21 +35,37 @@ class PioContacts(Contacts):
     """
 
     def __init__(self, machine, rp2, time, pins=board_pins) -> None:  # type: ignore[no-untyped-def]
+        self._modules = (machine, rp2, time)
         self._time = time
         self._pin = machine.Pin
         self._pins = pins
         self._ticks: int = time.ticks_us()
         self._now_us: int = self._ticks
+        self._machine = rp2.StateMachine(0)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drive no line."""
+        self._drives = False
+        self._machine.active(0)
+        pins = self._pins
+        for number in (pins.SLEEP, pins.FOCUS, pins.SHUTTER, pins.CLK, pins.BODY_ACK, pins.DATA, pins.LENS_ACK):
+            self._input(number, up=False)
+
+    def _drive(self) -> None:
+        """Be the body: take the lines, at rest, unless they are taken."""
+        if self._drives:
+            return
+        self._drives = True
+        pins = self._pins
         self._focus_level = 0
         self._sleep = self._output(pins.SLEEP)
         self._focus = self._output(pins.FOCUS)
         self._shutter = self._output(pins.SHUTTER)
         self._outputs = (self._sleep, self._focus, self._shutter)
         self._lens_ack = self._input(pins.LENS_ACK, up=False)
-        self._input(pins.DATA, up=False)
         self._body_ack = self._pin(pins.BODY_ACK)
         self._clk = self._pin(pins.CLK)
-        self._machine = rp2.StateMachine(0)
         self._start()
 
     def _output(self, number: int):  # type: ignore[no-untyped-def]
@@ -78,6 +98,9 @@ class PioContacts(Contacts):
 
     def power(self, on: bool) -> bool:
         """Raise SLEEP and see the wake pulse, or drop it; return whether the lens gave its wake pulse."""
+        if not on and not self._drives:
+            return False
+        self._drive()
         if not on:
             self._sleep.value(0)
             self._start()
@@ -104,6 +127,7 @@ class PioContacts(Contacts):
 
     def transact(self, command: bytes, shape: int, block: bytes) -> tuple[int, int, int, bytes]:
         """Carry out one transaction; a lens that is silent for 40 ms, or at work for 2 s, ends it."""
+        self._drive()
         start_us = self.now_us()
         said = bytearray()
         broke_off = self._command(command, said) or self._follow(shape, block, said)
@@ -113,12 +137,20 @@ class PioContacts(Contacts):
 
     def shutter(self, level: int) -> None:
         """Set SHUTTER."""
+        self._drive()
         self._shutter.value(level)
 
     def focus(self) -> None:
         """Change the level of FOCUS."""
+        self._drive()
         self._focus_level ^= 1
         self._focus.value(self._focus_level)
+
+    def listen(self) -> PioEars:
+        """Let go of all lines, and return what hears them."""
+        self._let_go()
+        machine, rp2, time = self._modules
+        return PioEars(machine, rp2, time, self._pins)
 
     # turns
 
@@ -210,6 +242,7 @@ class PioContacts(Contacts):
         Returns:
             0, or the number of the step that failed, and one line for a person.
         """
+        self._drive()
         failed = self._outputs_follow() or self._inputs_follow() or self._plays(0) or self._plays(1)
         for output in self._outputs:
             output.value(0)
