@@ -33,9 +33,9 @@ from m43drivers.simulator.profiles import PROFILES, profile_named
 from m43drivers.simulator.script import load_script, script_names
 from m43drivers.simulator.session import SessionPlan, paired
 from m43drivers.simulator.stand import Stand
+from m43proto.dialects import DIALECTS
 from m43proto.errors import M43Error
 from m43proto.messages import PUBLIC
-from m43proto.session import DIALECTS
 from m43proto.timing import BODY_TIMINGS, JITTERY, LENS_TIMINGS
 
 if TYPE_CHECKING:
