@@ -108,7 +108,7 @@ def test_every_case_has_the_result_that_it_has_without_a_bridge(
     assert len(verdicts) == len(CASES) or words
     assert "FAIL" in verdicts.values() or not query
     told = report["provenance"]
-    assert (told["bridge_firmware"], told["resolution_ns"], told["lens_url"]) == ("0.2.0", 1, url)
+    assert (told["bridge_firmware"], told["resolution_ns"], told["lens_url"]) == ("0.3.0", 1, url)
 
 
 def test_a_coarse_clock_and_a_noisy_line_change_no_verdict(tmp_path: Path) -> None:
