@@ -301,8 +301,8 @@ async def test_frames_of_a_bridge(where: list[str]) -> None:
         told = len(signs)
         times = [sign.outcome.start_ns for sign in signs if isinstance(sign, Polled)]
         assert times == sorted(times)
-        # Never quicker than asked; a busy machine may make the simulated bridge slower.
-        assert (times[-1] - times[0]) / (len(times) - 1) > 9_900_000
+        # Never quicker than asked; a busy machine may make the simulated bridge slower, or late with its first poll.
+        assert times[-1] - times[0] > 10_000_000 * (len(times) - 1) - 5_000_000
         assert (await transport.transact(turns())).broke_off is None
         assert len([one for one in signs[told:] if isinstance(one, Polled)]) == 0
         counters = next(sign.counters for sign in reversed(signs) if isinstance(sign, Heartbeat))
