@@ -200,14 +200,20 @@ def _forked(parts: Parts, request: Request, numbers: range) -> tuple[int, Binary
 
 def _make(parts: Parts, request: Request, number: int, pipe: BinaryIO) -> None:
     """Make one section, in a process of its own; an error is found anew by who has to tell of it."""
+    import tempfile
+
     summary, made = Summary(detailed=request.summary), None
     part = parts.part(number)
-    if part is not None:
-        try:
-            for text in _texts(part, request, summary):
-                pickle.dump(text, pipe)
-            made = _Made(part.stop, part.sound, summary)
-        except M43Error:
-            made = None
+    with tempfile.SpooledTemporaryFile(KEPT, "w+", encoding="utf-8", newline="") as lines:
+        if part is not None:
+            try:
+                lines.writelines(_texts(part, request, summary))
+                made = _Made(part.stop, part.sound, summary)
+            except M43Error:
+                made = None
+        lines.seek(0)
+        # Only now, for the pipe takes nothing before the parts in front of this one have been written.
+        while text := lines.read(CHUNK):
+            pickle.dump(text, pipe)
     pickle.dump(made, pipe)
     pipe.flush()
