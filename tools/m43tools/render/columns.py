@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Protocol
+import math
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any, Protocol
 
 from m43proto.events import ByteSeen, MessageSeen, TransactionSeen
 from m43proto.evidence import Evidence
@@ -14,7 +16,7 @@ from m43tools.render.bulk import Slot, StretchRenderer
 from m43tools.render.records import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TextIO
 
     from m43proto.catalogue import Catalogue
@@ -44,6 +46,20 @@ class Writer(Protocol):
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
+def _float_text(value: float) -> str:
+    return repr(value) if math.isfinite(value) else _ENCODE(value)
+
+
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    int: repr,
+    float: _float_text,
+    str: encode_basestring,
+    bool: {False: "false", True: "true"}.__getitem__,
+    type(None): lambda _: "null",
+}
+"""How values of these very types stand in JSON; an encoder, which others take, sets out for each value anew."""
+
+
 class JsonWriter:
     """One JSON object per line."""
 
@@ -68,8 +84,8 @@ class JsonWriter:
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a line."""
-        is_number = type(value) is int or (type(value) is float and value - value == 0)
-        return repr(value) if is_number else _ENCODE(value)  # An encoder sets out for each value anew.
+        known = _TEXTS.get(type(value))
+        return known(value) if known else _ENCODE(value)
 
     def line(self, event: Event) -> str:
         """Return the line of one event."""
@@ -80,7 +96,7 @@ class JsonWriter:
         self._stream.write(self._line_of(remark.record))
 
     def _line_of(self, record: dict[str, object]) -> str:
-        return self.text(record) + "\n"
+        return "{" + ", ".join([f"{self.text(key)}: {self.text(value)}" for key, value in record.items()]) + "}\n"
 
     def filled(self, record: dict[str, object]) -> list[str]:
         """Return the lines of records that differ in their `Slot` values only."""
