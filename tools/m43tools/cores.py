@@ -33,10 +33,10 @@ __all__ = ["cores", "decode_parts", "fits"]
 FORMS = ("jsonl", "csv")
 """Forms whose lines do not depend on those before."""
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Characters that go through the pipe at once."""
 
-KEPT = 1 << 21
+KEPT = 1 << 19
 """Characters of a part that are kept in memory; more go to a file."""
 
 
@@ -207,7 +207,8 @@ def _make(parts: Parts, request: Request, number: int, pipe: BinaryIO) -> None:
     with tempfile.SpooledTemporaryFile(KEPT, "w+", encoding="utf-8", newline="") as lines:
         if part is not None:
             try:
-                lines.writelines(_texts(part, request, summary))
+                for text in _texts(part, request, summary):
+                    lines.write(text)  # Not `writelines`, which keeps all of it in memory.
                 made = _Made(part.stop, part.sound, summary)
             except M43Error:
                 made = None
