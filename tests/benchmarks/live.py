@@ -9,9 +9,9 @@ are written event by event, at the real pace.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
-import sys
 import time
 from fractions import Fraction
 from functools import cache
@@ -135,7 +135,9 @@ def main() -> None:
     """Measure and print."""
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.live", description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=float, default=SECONDS, help="of traffic (default: %(default)g)")
+    seconds = parser.parse_args().seconds
     print(f"{seconds:g} s of dense traffic at {RATE_HZ / 1e6:g} M samples/s, on one core; goal {GOAL:g} x real time")
     for pace in PACES:
         transactions, lost, cpu_s, wall_s = run(pace, seconds)
