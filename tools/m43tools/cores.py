@@ -12,7 +12,8 @@ import os
 import pickle
 import shutil
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from m43proto.errors import M43Error
@@ -23,7 +24,8 @@ from m43tools.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO, TextIO
+    from tempfile import SpooledTemporaryFile
+    from typing import IO, BinaryIO, TextIO
 
     from m43drivers.bulk.parts import Part, Parts
     from m43tools.sniffing import Request
@@ -83,15 +85,13 @@ def decode_parts(
     Raises:
         CaptureError: the file breaks the format; what was found before has been written.
     """
-    import tempfile  # What is not cut into parts need not wait for it.
-
     summary = Summary(detailed=request.summary)
     if stream is not None:
         writer_for(request, stream)  # Writes what stands above all lines.
     number = 0
     with _made_side_by_side(parts, request, jobs) as made:
         for index, take_lines in enumerate(made):
-            with tempfile.SpooledTemporaryFile(KEPT, "w+", encoding="utf-8", newline="") as lines:
+            with _waiting_lines() as lines:
                 one = take_lines(lines)
                 if index < number:
                     continue
@@ -104,7 +104,14 @@ def decode_parts(
     return summary
 
 
-def _copy(lines: Any, stream: TextIO | None) -> None:
+def _waiting_lines() -> SpooledTemporaryFile[str]:
+    """Return a file for the lines of a part: in memory, as long as they are few."""
+    from tempfile import SpooledTemporaryFile  # What is not cut into parts need not wait for it.
+
+    return SpooledTemporaryFile(KEPT, "w+", encoding="utf-8", newline="")
+
+
+def _copy(lines: IO[str], stream: TextIO | None) -> None:
     if stream is not None:
         lines.seek(0)
         with whole_lines():
@@ -112,23 +119,29 @@ def _copy(lines: Any, stream: TextIO | None) -> None:
             stream.flush()
 
 
-def _anew(parts: Parts, request: Request, first: int, lines: Any, stream: TextIO | None) -> _Made:
+def _anew(parts: Parts, request: Request, first: int, lines: IO[str], stream: TextIO | None) -> _Made:
     """Decode a part together with as many of the next as it takes to end with nothing open."""
     until = first + 1
     while (part := parts.part(first, until)) is not None:
         lines.seek(0)
         lines.truncate()
-        summary = Summary(detailed=request.summary)
         try:
-            for text in _texts(part, request, summary):
-                lines.write(text)
+            made = _decoded(part, request, lines)
         except M43Error:
             _copy(lines, stream)
             raise
-        if part.sound:
-            return _Made(part.stop, True, summary)
+        if made.sound:
+            return made
         until = part.stop + 1
     raise AssertionError(f"section {first} has lost its seam")
+
+
+def _decoded(part: Part, request: Request, lines: IO[str]) -> _Made:
+    """Decode a part; write its lines, and return what became of it."""
+    summary = Summary(detailed=request.summary)
+    for text in _texts(part, request, summary):
+        lines.write(text)  # Not `writelines`, which keeps all of it in memory.
+    return _Made(part.stop, part.sound, summary)
 
 
 def _texts(part: Part, request: Request, summary: Summary) -> Iterator[str]:
@@ -151,13 +164,15 @@ def _emptied(lines: io.StringIO) -> str:
 
 
 @contextmanager
-def _made_side_by_side(parts: Parts, request: Request, jobs: int) -> Iterator[Iterator[Callable[[Any], _Made | None]]]:
+def _made_side_by_side(
+    parts: Parts, request: Request, jobs: int
+) -> Iterator[Iterator[Callable[[IO[str]], _Made | None]]]:
     """Give what becomes of each section, in order; process k makes the sections k, k + jobs, ..."""
     workers: list[tuple[int, BinaryIO]] = []
     try:
         workers.extend(_forked(parts, request, range(index, len(parts), jobs)) for index in range(jobs))
         pipes = [pipe for _, pipe in workers]
-        yield (_Taking(pipes[number % jobs]) for number in range(len(parts)))
+        yield (partial(_taken, pipes[number % jobs]) for number in range(len(parts)))
     finally:
         for process, pipe in workers:
             pipe.close()
@@ -165,20 +180,15 @@ def _made_side_by_side(parts: Parts, request: Request, jobs: int) -> Iterator[It
             os.waitpid(process, 0)
 
 
-class _Taking:
-    """Takes what a process makes of its next section."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-
-    def __call__(self, lines: Any) -> _Made | None:
-        try:
-            while isinstance(said := pickle.load(self._pipe), str):
-                lines.write(said)
-        except (EOFError, pickle.UnpicklingError, OSError):
-            return None
-        made: _Made | None = said
-        return made
+def _taken(pipe: BinaryIO, lines: IO[str]) -> _Made | None:
+    """Take what a process makes of its next section: the lines, and what became of it; None if nothing did."""
+    try:
+        while isinstance(said := pickle.load(pipe), str):
+            lines.write(said)
+    except (EOFError, pickle.UnpicklingError, OSError):
+        return None
+    made: _Made | None = said
+    return made
 
 
 def _forked(parts: Parts, request: Request, numbers: range) -> tuple[int, BinaryIO]:
@@ -200,18 +210,12 @@ def _forked(parts: Parts, request: Request, numbers: range) -> tuple[int, Binary
 
 def _make(parts: Parts, request: Request, number: int, pipe: BinaryIO) -> None:
     """Make one section, in a process of its own; an error is found anew by who has to tell of it."""
-    import tempfile
-
-    summary, made = Summary(detailed=request.summary), None
+    made: _Made | None = None
     part = parts.part(number)
-    with tempfile.SpooledTemporaryFile(KEPT, "w+", encoding="utf-8", newline="") as lines:
+    with _waiting_lines() as lines:
         if part is not None:
-            try:
-                for text in _texts(part, request, summary):
-                    lines.write(text)  # Not `writelines`, which keeps all of it in memory.
-                made = _Made(part.stop, part.sound, summary)
-            except M43Error:
-                made = None
+            with suppress(M43Error):
+                made = _decoded(part, request, lines)
         lines.seek(0)
         # Only now, for the pipe takes nothing before the parts in front of this one have been written.
         while text := lines.read(CHUNK):
