@@ -13,7 +13,7 @@ edges that the PIO waits for, this board skips the cycles in which the state mac
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pioemu import State, emulate
 
@@ -322,10 +322,24 @@ class Rp2:
         return StateMachine(self._board)
 
 
+class Timed(Protocol):
+    """A board with a time of its own."""
+
+    @property
+    def now_ns(self) -> int:
+        """The time."""
+
+    def cost(self) -> None:
+        """Let the time of a call pass."""
+
+    def pass_ns(self, for_ns: int) -> None:
+        """Let time pass."""
+
+
 class Time:
     """MicroPython's `time`: ticks that go round at 2**30."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Timed) -> None:
         self._board = board
 
     def ticks_us(self) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pioemu import ShiftRegister, State, emulate
 
 from m43proto.pins import Line
-from tests.bridge.board import BoardPins
+from tests.bridge.board import BoardPins, Time
 from tests.bridge.pioasm import Program, encoded
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class HearingBoard:
         self.memory: dict[int, int] = {0x50300008: 0}
         self.machine = _Machine(self)
         self.rp2 = _Rp2(self)
-        self.time = _Time(self)
+        self.time = Time(self)
 
     def cost(self) -> None:
         """Let the time of one call of the firmware pass."""
@@ -348,15 +348,3 @@ class _Rp2:
 
     def DMA(self) -> Dma:  # noqa: N802
         return Dma(self._board)
-
-
-class _Time:
-    def __init__(self, board: HearingBoard) -> None:
-        self._board = board
-
-    def ticks_us(self) -> int:
-        self._board.cost()
-        return (self._board.now_ns // US + 2**30 - 10_000) % 2**30
-
-    def sleep_us(self, for_us: int) -> None:
-        self._board.pass_ns(for_us * US)
