@@ -236,7 +236,7 @@ def _spread(
     jobs: int, tried: Callable[[str], dict[str, Verdict]], names: Sequence[str]
 ) -> Iterator[dict[str, Verdict]]:
     """Yield what came of each one, in order."""
-    if min(jobs, len(names)) == 1:
+    if min(jobs, len(names)) <= 1:
         yield from map(tried, names)
         return
     others = set(multiprocessing.active_children())
