@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -84,12 +85,25 @@ def test_a_process_that_dies_costs_time_only(capture: Path, monkeypatch: pytest.
     expected = run(capture, 1, "--format", "jsonl")
     original = cores_module._make
 
-    def dying(parts: object, request: object, number: int, pipe: object) -> None:
+    def dying(job: object, number: int, pipe: object) -> None:
         if number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        original(parts, request, number, pipe)  # type: ignore[arg-type]
+        original(job, number, pipe)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cores_module, "_make", dying)
+    assert run(capture, 2, "--format", "jsonl") == expected
+
+
+def test_a_process_that_dies_while_it_tells_costs_time_only(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run(capture, 1, "--format", "jsonl")
+
+    def cut_short(lines: BinaryIO, pipe: BinaryIO, size: int) -> None:
+        text = lines.read(size)
+        pipe.write(text[: len(text) // 2])
+        pipe.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(shutil, "copyfileobj", cut_short)
     assert run(capture, 2, "--format", "jsonl") == expected
 
 
@@ -156,7 +170,7 @@ def test_a_closed_pipe_ends_all_processes(capture: Path) -> None:
 PROGRAM = f"""
 import m43drivers.bulk.parts
 m43drivers.bulk.parts.SECTION_TICKS = {SECTION}
-from m43tools.cli import entry_point
+from m43tools.entry import entry_point
 entry_point()
 """
 

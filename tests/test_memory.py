@@ -30,9 +30,10 @@ def test_holes_between_small_pieces_are_given_back() -> None:
 
 def test_where_it_cannot_be_given_back_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
-    memory._trim.cache_clear()
+    memory._of_glibc.cache_clear()
     memory.give_back()
-    memory._trim.cache_clear()
+    memory.keep()
+    memory._of_glibc.cache_clear()
 
 
 def test_sniffing_gives_it_back_now_and_then(

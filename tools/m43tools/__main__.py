@@ -1,5 +1,5 @@
 """``python -m m43tools`` is ``m43``."""
 
-from m43tools.cli import entry_point
+from m43tools.entry import entry_point
 
 entry_point()

@@ -5,8 +5,6 @@ This file imports nothing but click, so that ``m43 --help`` answers at once; a s
 
 from __future__ import annotations
 
-import gc
-import io
 import os
 import sys
 from importlib import import_module
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "EXIT_BAD_INPUT", "EXIT_BROKEN_PIPE", "EXIT_INTERRUPTED", "main", "root"]
 
 _COMPLETION = "_M43_COMPLETE"
-
-_THRESHOLD = 20_000
-"""Objects after which garbage is looked for: at Python's 700, imports would be searched some 80 times, for nothing."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -150,31 +145,3 @@ def _refuse(error: Exception) -> int:
 def _forget_stdout() -> None:
     """Keep the interpreter from flushing into the closed pipe at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def entry_point() -> None:
-    """Run as the console script."""
-    gc.set_threshold(_THRESHOLD)
-    # Nothing here solves equations, and numpy's library for that takes long to start its threads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _replace_closed_streams()
-    _buffer_stdout()
-    code = main()
-    gc.freeze()  # Or Python looks for garbage in all that was imported once more, before it lets go of it.
-    sys.exit(code)
-
-
-def _replace_closed_streams() -> None:
-    """Give a stream that was closed before the program began nothing to read, and nobody to write to."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-
-
-def _buffer_stdout() -> None:
-    """Give stdout a buffer where `PYTHONUNBUFFERED` took it: without one, Python drops the rest of a cut write."""
-    raw = getattr(sys.stdout, "buffer", None)
-    if isinstance(raw, io.RawIOBase):
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors, line_buffering=sys.stdout.isatty()
-        )

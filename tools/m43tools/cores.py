@@ -13,7 +13,6 @@ import pickle
 import shutil
 import signal
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from m43proto.errors import M43Error
@@ -36,25 +35,42 @@ FORMS = ("jsonl", "csv")
 """Forms whose lines do not depend on those before."""
 
 CHUNK = 1 << 18
-"""Characters that go through the pipe at once."""
+"""Bytes that are copied at once."""
 
 KEPT = 1 << 19
-"""Characters of a part that are kept in memory; more go to a file."""
+"""Bytes of a part that are kept in memory; more go to a file."""
 
 
 @record(frozen=True, slots=True)
 class _Made:
-    """What became of a part, behind its lines.
+    """What became of a part; its lines follow in the pipe.
 
     Attributes:
         stop: number of the section in whose seam it ends.
         sound: whether it is what decoding in one go would give.
         summary: its figures.
+        size: bytes of its lines.
     """
 
     stop: int
     sound: bool
     summary: Summary
+    size: int
+
+
+@record(frozen=True, slots=True)
+class _Job:
+    """What all processes need to know.
+
+    Attributes:
+        parts: of the capture.
+        request: what is wanted.
+        encoded: turns lines into the bytes that the output takes.
+    """
+
+    parts: Parts
+    request: Request
+    encoded: Callable[[str], bytes]
 
 
 def cores() -> int:
@@ -85,66 +101,95 @@ def decode_parts(
     Raises:
         CaptureError: the file breaks the format; what was found before has been written.
     """
+    job = _Job(parts, request, _encoder(stream))
     summary = Summary(detailed=request.summary)
+    out = None if stream is None else stream.buffer
     if stream is not None:
         writer_for(request, stream)  # Writes what stands above all lines.
+        stream.flush()
     number = 0
-    with _made_side_by_side(parts, request, jobs) as made:
-        for index, take_lines in enumerate(made):
-            with _waiting_lines() as lines:
-                one = take_lines(lines)
-                if index < number:
-                    continue
-                if one is None or not one.sound:
-                    one = _anew(parts, request, index, lines, stream)
-                _copy(lines, stream)
+    with _working(job, jobs) as pipes:
+        for index in range(len(parts)):
+            pipe = pipes[index % jobs]
+            one = _next_made(pipe)
+            sound = one is not None and one.sound and index >= number
+            written = _pass_on(pipe, one.size, out if sound else None) if one else 0
+            if index < number:
+                continue
+            if one is None or not sound or written < one.size:
+                one = _anew(job, index, out, written if sound else 0)
             summary.join(one.summary)
             number = one.stop
             told(number / len(parts))
     return summary
 
 
-def _waiting_lines() -> SpooledTemporaryFile[str]:
+def _encoder(stream: TextIO | None) -> Callable[[str], bytes]:
+    if stream is None:
+        return str.encode
+    encoding, errors = stream.encoding, stream.errors or "strict"
+    return lambda text: text.encode(encoding, errors)
+
+
+def _waiting_lines() -> SpooledTemporaryFile[bytes]:
     """Return a file for the lines of a part: in memory, as long as they are few."""
     from tempfile import SpooledTemporaryFile  # What is not cut into parts need not wait for it.
 
-    return SpooledTemporaryFile(KEPT, "w+", encoding="utf-8", newline="")
+    return SpooledTemporaryFile(KEPT, "w+b")
 
 
-def _copy(lines: IO[str], stream: TextIO | None) -> None:
-    if stream is not None:
-        lines.seek(0)
-        with whole_lines():
-            shutil.copyfileobj(lines, stream, CHUNK)
-            stream.flush()
+def _pass_on(source: IO[bytes], size: int, out: BinaryIO | None) -> int:
+    """Copy lines, or take them and leave them, if there is no `out`; return how many bytes came of so many."""
+    left = size
+    with whole_lines():
+        while left and (some := source.read(min(left, CHUNK))):
+            if out is not None:
+                out.write(some)
+            left -= len(some)
+        if out is not None:
+            out.flush()
+    return size - left
 
 
-def _anew(parts: Parts, request: Request, first: int, lines: IO[str], stream: TextIO | None) -> _Made:
-    """Decode a part together with as many of the next as it takes to end with nothing open."""
+def _anew(job: _Job, first: int, out: BinaryIO | None, written: int) -> _Made:
+    """Decode a part together with as many of the next as it takes to end with nothing open.
+
+    Args:
+        job: what is to be done.
+        first: the section in which the part begins.
+        out: where its lines go.
+        written: how many bytes of them have been written already.
+    """
     until = first + 1
-    while (part := parts.part(first, until)) is not None:
-        lines.seek(0)
-        lines.truncate()
-        try:
-            made = _decoded(part, request, lines)
-        except M43Error:
-            _copy(lines, stream)
-            raise
-        if made.sound:
-            return made
+    while (part := job.parts.part(first, until)) is not None:
+        with _waiting_lines() as lines:
+            try:
+                made = _decoded(job, part, lines)
+            except M43Error:  # It is told behind what was found before it.
+                _pass_on_from(written, lines, out)
+                raise
+            if made.sound:
+                _pass_on_from(written, lines, out)
+                return made
         until = part.stop + 1
     raise AssertionError(f"section {first} has lost its seam")
 
 
-def _decoded(part: Part, request: Request, lines: IO[str]) -> _Made:
+def _pass_on_from(start: int, lines: IO[bytes], out: BinaryIO | None) -> None:
+    size = lines.tell() - start
+    lines.seek(start)
+    _pass_on(lines, size, out)
+
+
+def _decoded(job: _Job, part: Part, lines: IO[bytes]) -> _Made:
     """Decode a part; write its lines, and return what became of it."""
-    summary = Summary(detailed=request.summary)
-    for text in _texts(part, request, summary):
-        lines.write(text)  # Not `writelines`, which keeps all of it in memory.
-    return _Made(part.stop, part.sound, summary)
+    summary = Summary(detailed=job.request.summary)
+    for text in _texts(job.request, part, summary):
+        lines.write(job.encoded(text))
+    return _Made(part.stop, part.sound, summary, lines.tell())
 
 
-def _texts(part: Part, request: Request, summary: Summary) -> Iterator[str]:
+def _texts(request: Request, part: Part, summary: Summary) -> Iterator[str]:
     """Yield the lines of a part in pieces, and count what is found."""
     lines = io.StringIO()
     writer = None if request.summary else writer_for(request, lines)
@@ -164,15 +209,12 @@ def _emptied(lines: io.StringIO) -> str:
 
 
 @contextmanager
-def _made_side_by_side(
-    parts: Parts, request: Request, jobs: int
-) -> Iterator[Iterator[Callable[[IO[str]], _Made | None]]]:
-    """Give what becomes of each section, in order; process k makes the sections k, k + jobs, ..."""
+def _working(job: _Job, jobs: int) -> Iterator[list[BinaryIO]]:
+    """Start processes; give the pipes through which they tell. Process k makes the sections k, k + jobs, ..."""
     workers: list[tuple[int, BinaryIO]] = []
     try:
-        workers.extend(_forked(parts, request, range(index, len(parts), jobs)) for index in range(jobs))
-        pipes = [pipe for _, pipe in workers]
-        yield (partial(_taken, pipes[number % jobs]) for number in range(len(parts)))
+        workers.extend(_forked(job, range(index, len(job.parts), jobs)) for index in range(jobs))
+        yield [pipe for _, pipe in workers]
     finally:
         for process, pipe in workers:
             pipe.close()
@@ -180,18 +222,16 @@ def _made_side_by_side(
             os.waitpid(process, 0)
 
 
-def _taken(pipe: BinaryIO, lines: IO[str]) -> _Made | None:
-    """Take what a process makes of its next section: the lines, and what became of it; None if nothing did."""
+def _next_made(pipe: BinaryIO) -> _Made | None:
+    """Return what a process says of its next section; None if nothing became of that."""
     try:
-        while isinstance(said := pickle.load(pipe), str):
-            lines.write(said)
+        made: _Made | None = pickle.load(pipe)
     except (EOFError, pickle.UnpicklingError, OSError):
         return None
-    made: _Made | None = said
     return made
 
 
-def _forked(parts: Parts, request: Request, numbers: range) -> tuple[int, BinaryIO]:
+def _forked(job: _Job, numbers: range) -> tuple[int, BinaryIO]:
     """Start a process that makes some sections; return it, and where it tells."""
     reading, writing = os.pipe()
     process = os.fork()
@@ -203,22 +243,22 @@ def _forked(parts: Parts, request: Request, numbers: range) -> tuple[int, Binary
         os.close(reading)
         with os.fdopen(writing, "wb") as pipe:
             for number in numbers:
-                _make(parts, request, number, pipe)
+                _make(job, number, pipe)
     finally:
         os._exit(0)
 
 
-def _make(parts: Parts, request: Request, number: int, pipe: BinaryIO) -> None:
+def _make(job: _Job, number: int, pipe: BinaryIO) -> None:
     """Make one section, in a process of its own; an error is found anew by who has to tell of it."""
     made: _Made | None = None
-    part = parts.part(number)
+    part = job.parts.part(number)
     with _waiting_lines() as lines:
         if part is not None:
             with suppress(M43Error):
-                made = _decoded(part, request, lines)
-        lines.seek(0)
+                made = _decoded(job, part, lines)
         # Only now, for the pipe takes nothing before the parts in front of this one have been written.
-        while text := lines.read(CHUNK):
-            pickle.dump(text, pipe)
-    pickle.dump(made, pipe)
+        pickle.dump(made, pipe)
+        if made is not None:
+            lines.seek(0)
+            shutil.copyfileobj(lines, pipe, CHUNK)
     pipe.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from m43proto.connection import UNKNOWN
+from m43tools import memory
 from m43tools.catalogues import combined
 from m43tools.cores import cores, decode_parts, fits
 from m43tools.output import open_binary_output, open_output, progress_on_stderr, whole_lines
@@ -229,6 +230,7 @@ def _sniff_one(
 
 
 def _sniff(request: Request, progress: Progress, jobs: int = 1) -> int:
+    memory.keep()
     options = CaptureOptions(pins=request.pins, rate=request.rate, channels=request.channels)
     source = open_source(request.captures, options, request.catalogue, progress)
     if request.layer == "bytes" and not source.has_bytes:

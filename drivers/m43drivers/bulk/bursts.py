@@ -138,10 +138,11 @@ class Bursts:
         self.rises, self.falls = acks[0::2], acks[1::2]
         edges = rows.where(_CLK)
         self._edges = edges[np.searchsorted(edges, row) :]
-        self._edge_ticks = rows.ticks[self._edges]
         self._sleeps = rows.where(_SLEEP)
-        self._from = np.searchsorted(self._edges, self.rises[: len(self.falls)])
+        self._starts = rows.ticks[self._edges[::EDGES_PER_BYTE]]
+        self._ends = rows.ticks[self._edges[EDGES_PER_BYTE - 1 :: EDGES_PER_BYTE]]
         self._to = np.searchsorted(self._edges, self.falls, "right")
+        self._from = self._first_edges()
         self._regular = self._regular_ones(longest_low)
         self._bad = np.flatnonzero(
             ~self._regular | np.concatenate([[False], self._from[1:] != self._to[:-1]])[: len(self)]
@@ -150,13 +151,40 @@ class Bursts:
     def __len__(self) -> int:
         return len(self.falls)
 
+    def _first_edges(self) -> NDArray[np.int64]:
+        """Return the first edge of each burst: the one behind the burst before, but where CLK changes in between."""
+        first = np.concatenate([np.zeros(1, np.int64), self._to])[: len(self)]
+        more = first[: np.searchsorted(first, len(self._edges))]
+        between = np.flatnonzero(self._edges[more] < self.rises[: len(more)])
+        first[between] = np.searchsorted(self._edges, self.rises[between])
+        return first
+
+    def _held(self, longest_low: int) -> NDArray[np.int64]:
+        """Return the rows in which CLK falls and stays low for longer than that.
+
+        What is not longer than that from its first edge to its sixteenth holds no such clock; only the rest is looked
+        at, and what is behind the last sixteen.
+        """
+        edges, ticks, whole = self._edges, self._rows.ticks, len(self._ends)
+        long = np.flatnonzero(self._ends - self._starts[:whole] > longest_low) * EDGES_PER_BYTE
+        falls = (long[:, None] + np.arange(0, EDGES_PER_BYTE, 2)).ravel()
+        falls = np.concatenate([falls, np.arange(whole * EDGES_PER_BYTE, len(edges) - 1, 2)])
+        held: NDArray[np.int64] = edges[falls[ticks[edges[falls + 1]] - ticks[edges[falls]] > longest_low]]
+        return held
+
+    def _octet_ticks(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return when each byte between two edges begins and ends."""
+        if first % EDGES_PER_BYTE == 0:
+            some = slice(first // EDGES_PER_BYTE, last // EDGES_PER_BYTE)
+            return self._starts[some], self._ends[some]
+        edges, ticks = self._edges[first:last], self._rows.ticks
+        return ticks[edges[::EDGES_PER_BYTE]], ticks[edges[EDGES_PER_BYTE - 1 :: EDGES_PER_BYTE]]
+
     def _regular_ones(self, longest_low: int) -> NDArray[np.bool_]:
         edges = self._to - self._from
         regular = (edges % EDGES_PER_BYTE == 0) & (edges > 0) & (self._from % 2 == 0)
         regular &= edges < LONGEST_BURST * EDGES_PER_BYTE
-        pairs = len(self._edges) // 2
-        low = self._edge_ticks[1 : 2 * pairs : 2] - self._edge_ticks[0 : 2 * pairs : 2]
-        for rows in (self._edges[2 * np.flatnonzero(low > longest_low)], self._sleeps):
+        for rows in (self._held(longest_low), self._sleeps):
             if rows.size:
                 within = np.searchsorted(self.falls, rows)
                 regular[within[within < len(self)]] = False
@@ -199,8 +227,7 @@ class Bursts:
             start,
             stop,
             np.packbits(bits, bitorder="little"),
-            self._edge_ticks[first:last:EDGES_PER_BYTE],
-            self._edge_ticks[first + EDGES_PER_BYTE - 1 : last : EDGES_PER_BYTE],
+            *self._octet_ticks(first, last),
             np.concatenate([[0], ends]),
             shapes,
             self._tick_ns,

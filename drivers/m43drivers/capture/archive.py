@@ -46,11 +46,11 @@ class Archive:
         CaptureError: the file has no readable zip directory, or names an entry twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, entries: dict[str, zipfile.ZipInfo] | None = None) -> None:
         self._path = path
         self._stream = path.open("rb")
         try:
-            self._entries = self._directory()
+            self._entries = self._directory() if entries is None else entries
         except BaseException:
             self._stream.close()
             raise
@@ -60,6 +60,10 @@ class Archive:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stream.close()
+
+    def again(self) -> Archive:
+        """Open it once more, apart from this one; its directory, which may hold thousands of entries, is known."""
+        return Archive(self._path, self._entries)
 
     @property
     def names(self) -> frozenset[str]:

@@ -71,15 +71,15 @@ class ChangeFinder:
         self._enough = rows
         self._last: Any = None
         self._shown: Any = None
-        self._ticks: list[NDArray[np.int64]] = []
-        self._states: list[NDArray[Any]] = []
-        self._rows = 0
+        self._ticks = np.empty(0, np.int64)
+        self._states = np.empty(0, self._dtype)
+        self._told = self._rows = 0
         self._found = 0
 
     @property
     def full(self) -> bool:
         """Whether enough has been found for a block."""
-        return self._rows >= self._enough
+        return self._rows - self._told >= self._enough
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes, cut anywhere."""
@@ -118,14 +118,14 @@ class ChangeFinder:
         """Return what was found since the last one, or None before the first sample."""
         if self._last is None:
             return None
-        ticks, states = _joined(self._ticks, np.dtype(np.int64)), _joined(self._states, self._dtype)
-        self._ticks, self._states, self._rows = [], [], 0
-        return Block(ticks, states, self._position - 1)
+        some = slice(self._told, self._rows)
+        self._told = self._rows
+        return Block(self._ticks[some], self._states[some], self._position - 1)
 
     def _begin(self, data: bytes) -> None:
         first = self._integers(data, 0, self._unit)
         self._others = bool(first[0] & ~self._mask)
-        self._keep(np.full(1, self._position, np.int64), first & self._mask)
+        self._keep(np.zeros(1, np.int64), first & self._mask, self._position)
         self._remember(data[: self._unit], first[0])
 
     def _remember(self, sample: bytes, state: Any) -> None:
@@ -164,8 +164,7 @@ class ChangeFinder:
         self._last = samples[-1]
         if at.size:
             at, states = self._masked(at, samples[at])
-            at += self._position + start // self._unit
-            self._keep(at, states)
+            self._keep(at, states, self._position + start // self._unit)
 
     def _masked(self, at: NDArray[np.int64], states: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Leave out the changes of other lines, once one of them has been high."""
@@ -178,13 +177,28 @@ class ChangeFinder:
         np.not_equal(states[1:], states[:-1], out=kept[1:])
         return at[kept], states[kept]
 
-    def _keep(self, ticks: NDArray[np.int64], states: NDArray[Any]) -> None:
-        if ticks.size:
-            self._shown = states[-1]
-            self._ticks.append(ticks)
-            self._states.append(states)
-            self._rows += ticks.size
-            self._found += ticks.size
+    def _keep(self, at: NDArray[np.int64], states: NDArray[Any], position: int) -> None:
+        if not at.size:
+            return
+        rows, end = self._rows, self._rows + at.size
+        if end > len(self._ticks):
+            self._make_room(at.size)
+            rows, end = self._rows, self._rows + at.size
+        np.add(at, position, out=self._ticks[rows:end])
+        self._states[rows:end] = states
+        self._shown = states[-1]
+        self._rows = end
+        self._found += at.size
+
+    def _make_room(self, rows: int) -> None:
+        """Take a new array for what is not yet given in a block; what was given stays where it is."""
+        some = slice(self._told, self._rows)
+        waiting = self._rows - self._told
+        ticks, states = self._ticks[some], self._states[some]
+        room = max(self._enough, 2 * waiting) + rows
+        self._ticks, self._states = np.empty(room, np.int64), np.empty(room, self._dtype)
+        self._ticks[:waiting], self._states[:waiting] = ticks, states
+        self._told, self._rows = 0, waiting
 
     def _integers(self, data: bytes, start: int, end: int) -> NDArray[Any]:
         if self._unit == self._dtype.itemsize:
@@ -193,12 +207,6 @@ class ChangeFinder:
         wide = np.zeros((narrow.shape[0], self._dtype.itemsize), np.uint8)
         wide[:, : self._unit] = narrow
         return wide.view(self._dtype)[:, 0]
-
-
-def _joined(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def changes_in(pieces: Iterable[bytes], unit: int, mask: int) -> Iterator[Block]:

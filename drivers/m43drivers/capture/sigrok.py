@@ -63,13 +63,13 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
             for the samples.
     """
     (path,) = paths
-    with Archive(path) as archive:
-        _check_version(path, archive)
-        device = _device(path, archive.text("metadata"), options)
-        members = _members(path, archive, device)
+    with Archive(path) as known:
+        _check_version(path, known)
+        device = _device(path, known.text("metadata"), options)
+        members = _members(path, known, device)
         tick_ns = period_ns(device.rate)
-        last_sample_ns(path, _count(path, archive, members, device), tick_ns)
-        sizes = [archive.size(member) for member in members]
+        last_sample_ns(path, _count(path, known, members, device), tick_ns)
+        sizes = [known.size(member) for member in members]
         starts = _starts(sizes, device.unit)
     labels = tuple(Label(name, aliases) for name, aliases in _labels(device))
 
@@ -81,12 +81,12 @@ def stream(paths: tuple[Path, ...], options: Options) -> CaptureStream:
     def blocks(mask: int | None) -> Iterator[Block]:
         meter = Meter(options.progress, sum(sizes))
         finder = ChangeFinder(device.unit, wanted(mask))
-        with Archive(path) as archive, ahead(_changes(archive, members, finder, meter=meter)) as found:
+        with known.again() as archive, ahead(_changes(archive, members, finder, meter=meter)) as found:
             yield from found
 
     def since(tick: int, mask: int | None, rows: int | None = None, until: int = 0) -> Iterator[Block]:
         finder = ChangeFinder(device.unit, wanted(mask), tick, rows or ROWS_OF_A_BLOCK)
-        with Archive(path) as archive:
+        with known.again() as archive:
             yield from _changes(archive, members[starts.index(tick) :], finder, until=until)
 
     provenance = Provenance(str(path), "sigrok", device.details)
