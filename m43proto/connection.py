@@ -44,10 +44,10 @@ from m43proto.states import State, Trigger
 from m43proto.turns import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from m43proto.catalogue import Catalogue
-    from m43proto.phy import LinkSignal, Resumed
+    from m43proto.phy import LinkSignal, Resumed, WireByte
     from m43proto.shapes import Shape
 
 __all__ = ["UNKNOWN", "Connection", "read_message"]
@@ -122,6 +122,26 @@ class Connection:
     def receive_signal(self, signal: LinkSignal) -> None:
         """Take what a decoder of levels other than this one's own has found."""
         self._report(self._framer.receive(signal))
+
+    def receive_run(self, run: Sequence[WireByte], start: int, stop: int) -> int:
+        """Take, as an observer without BODY_ACK, some of the bytes that follow each other: those that mean the same.
+
+        Args:
+            run: the bytes.
+            start: the first that has not been taken.
+            stop: behind the last that may be taken.
+
+        Returns:
+            the number behind the last that was taken; at least one is.
+
+        Raises:
+            LocalProtocolError: BODY_ACK is among the lines; bytes come in bursts then.
+        """
+        if not isinstance(self._framer, BareFramer):
+            raise LocalProtocolError("with BODY_ACK, bytes come in bursts")
+        events, end = self._framer.receive_run(run, start, stop)
+        self._report(events)
+        return end
 
     @property
     def at_rest(self) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from m43proto.connection import UNKNOWN, Connection, read_message
+from m43proto.errors import LocalProtocolError
 from m43proto.events import (
     ByteSeen,
     Cause,
@@ -23,7 +24,7 @@ from m43proto.events import (
 )
 from m43proto.evidence import Evidence
 from m43proto.messages import PROVISIONAL, PUBLIC, Status
-from m43proto.phy import PinDecoder
+from m43proto.phy import PinDecoder, WireByte
 from m43proto.pins import LINES, Line, Role
 from m43proto.shapes import Shape
 from tests.observing import BARE, observed, of
@@ -761,6 +762,60 @@ def test_what_another_decoder_of_levels_has_found_is_the_same() -> None:
             connection.receive_signal(signal)
     connection.receive_end(waveform.changes[-1][0])
     assert list(connection.events()) == observed(waveform.changes)
+
+
+def some_bytes(rng: random.Random) -> list[WireByte]:
+    """Whole, cut and false transactions, and bytes of anything else, with rests between some of them."""
+    values = bytearray()
+    for _ in range(rng.randrange(1, 12)):
+        script = random_script(rng, longest=30)
+        whole = bytes(byte.value for byte in drawn(script, seed=rng.randrange(1000), power=False).sent)
+        kinds = (rng.randbytes(rng.randrange(12)), whole, whole, whole[: rng.randrange(len(whole))], b"\0" * 7)
+        values += rng.choice(kinds)
+    rests = rng.choice([0, 0.01, 0.2])
+    run, t_ns = [], 0
+    for value in values:
+        t_ns += rng.randrange(2_000_001, 2_100_000_000) if rng.random() < rests else rng.randrange(1, 2_000_001)
+        run.append(WireByte(t_ns, t_ns := t_ns + 15_000, value))
+    return run
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=SEEDS)
+def test_a_run_of_bytes_means_what_they_mean_one_by_one(seed: int) -> None:
+    note(f"seed={seed}")
+    rng = random.Random(seed)
+    run = some_bytes(rng)
+    single, together = Connection(lines=BARE), Connection(lines=BARE)
+    expected: list[Event] = []
+    seen: list[Event] = []
+    at = 0
+    while at < len(run):
+        stop = min(at + rng.choice([1, 3, 1000]), len(run))
+        end = together.receive_run(run, at, stop)
+        assert at < end <= stop
+        for byte in run[at:end]:
+            assert byte is run[at] or not single.turns_at_rest
+            single.receive_signal(byte)
+        assert (together.turns_at_rest, together.hunting) == (single.turns_at_rest, single.hunting)
+        expected += single.events()
+        seen += together.events()
+        assert seen == expected
+        at = end
+    for connection, events in ((single, expected), (together, seen)):
+        connection.receive_end(run[-1].end_ns if run else 0)
+        events += connection.events()
+    assert seen == expected
+
+
+def test_foreign_bytes_are_taken_at_once() -> None:
+    run = [WireByte(at, at + 1, 0x55) for at in range(0, 3000, 3)]
+    assert Connection(lines=BARE).receive_run(run, 0, len(run)) == len(run)
+
+
+def test_bytes_come_in_bursts_with_body_ack() -> None:
+    with pytest.raises(LocalProtocolError, match="bursts"):
+        Connection().receive_run([WireByte(0, 1, 0)], 0, 1)
 
 
 # anything at all

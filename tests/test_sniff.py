@@ -435,7 +435,7 @@ def test_an_interrupted_output_leaves_nothing_half_done(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("m43tools.render.columns.JsonWriter.write", interrupted)
+    monkeypatch.setattr("m43tools.render.columns.JsonWriter.write_events", interrupted)
     run = m43("sniff", capture, "--format", "jsonl", "-o", tmp_path / "out.jsonl")
     assert (run.code, run.err.strip()) == (130, "m43: interrupted")
     assert [path.name for path in tmp_path.iterdir()] == ["capture.vcd"]

@@ -95,6 +95,7 @@ def test_any_traffic_with_any_fault_in_any_blocks(seed: int) -> None:
         most = rng.choice([10, 200, 1 << 17])
         patch.setattr("m43drivers.bulk.decoder.MOST_CARRIED", most)
         patch.setattr("m43drivers.bulk.bare.MOST_CARRIED", most)
+        patch.setattr("m43drivers.bulk.bare._AT_ONCE", rng.choice([1, 7, 1 << 10]))
         found, _ = in_bulk(stream_of(changes, end_ns, cuts), lines)
     assert found == one_by_one(changes, end_ns, lines)
 

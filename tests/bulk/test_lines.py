@@ -10,13 +10,14 @@ import pytest
 
 from m43drivers.bulk.columns import Stretch
 from m43drivers.bulk.observing import observe_stream
-from m43proto.events import ByteSeen, MessageSeen, PinEventSeen, TransactionSeen
+from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen
 from m43proto.messages import PROVISIONAL, PUBLIC
-from m43proto.pins import LINES
+from m43proto.pins import LINES, Role
 from m43tools.render.bulk import everything
 from m43tools.render.columns import CsvWriter, JsonWriter
 from m43tools.render.glyphs import UNICODE
 from m43tools.render.text import TextWriter
+from m43tools.sniffing import LAYERS as SHOWN
 from m43tools.summary import Summary
 from tests.bulk.support import stream_of, traffic
 from tests.recordings import BAD_POLL, IDENTIFY, POLL, session
@@ -25,6 +26,7 @@ from tests.waveform import Script
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from m43proto.events import Event
     from m43tools.render.columns import Writer
 
 CATALOGUE = PUBLIC | PROVISIONAL
@@ -87,6 +89,22 @@ def test_lines(found: list[Stretch], form: str, layer: str) -> None:
                 by_event.write(event)
     assert bulk.getvalue() == single.getvalue()
     assert bulk.getvalue().count("\n") > 60
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("form", WRITERS)
+def test_lines_of_events(found: list[Stretch], form: str, layer: str) -> None:
+    at_once, single = io.StringIO(), io.StringIO()
+    together, by_event = WRITERS[form](at_once, layer), WRITERS[form](single, layer)
+    loose: list[Event] = [ByteSeen(1, 2, None, 0), ByteSeen(3, 4, Role.LENS, 255), FragmentSeen(1, 4, b"\0\xff")]
+    portions: list[list[Event]] = [[], loose, *(list(stretch.events(CATALOGUE)) for stretch in found[:2])]
+    for portion in portions:
+        shown = [event for event in portion if isinstance(event, SHOWN[layer])]
+        together.write_events(shown)
+        for event in shown:
+            by_event.write(event)
+    assert at_once.getvalue() == single.getvalue()
+    assert at_once.getvalue().count("\n") > 10
 
 
 def test_figures(found: list[Stretch]) -> None:

@@ -23,6 +23,7 @@ from m43tools.render.records import event_name
 from m43tools.render.rendering import Rendering
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from fractions import Fraction
     from pathlib import Path
     from typing import BinaryIO, TextIO
@@ -159,10 +160,11 @@ def take(request: Request, summary: Summary, portion: Found, writer: Writer | No
         if writer is not None:
             writer.write_stretch(choice.part_shown(part, catalogue))
     else:
-        for event in filter(choice.in_time, portion):
+        part_of_it = list(filter(choice.in_time, portion))
+        for event in part_of_it:
             summary.add(event)
-            if writer is not None and choice.shows(event):
-                writer.write(event)
+        if writer is not None:
+            writer.write_events(list(filter(choice.shows, part_of_it)))
 
 
 def writer_for(request: Request, stream: TextIO) -> Writer:
@@ -208,6 +210,11 @@ class _EventRows:
     def write(self, event: Event) -> None:
         """Write one event."""
         self._writer.write(event)
+
+    def write_events(self, events: Sequence[Event]) -> None:
+        """Write several."""
+        for event in events:
+            self._writer.write(event)
 
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic, one by one."""

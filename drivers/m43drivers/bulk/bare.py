@@ -6,7 +6,7 @@ where the engine takes over: it is given rows where clocks make no bytes, and by
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["BareDecoder"]
 
 _CLK, _DATA, _SLEEP = (np.uint8(line.mask) for line in (Line.CLK, Line.DATA, Line.SLEEP))
+_AT_ONCE = 1 << 10
+"""Bytes that the engine is given at once, which may want only the first of them."""
+
 _SET, _READ, _WRITE = (SHAPE_CODES.index(shape) for shape in (Shape.SET, Shape.READ, Shape.WRITE))
 
 
@@ -102,25 +105,29 @@ class BareDecoder(Decoder):
     def _bytes_through(
         self, frame: FrameLines, octets: _Octets, used: int, told: int
     ) -> Generator[Found, None, tuple[int, int]]:
-        """Let the engine make turns of bytes, up to the first moment at which nothing is open."""
+        """Let the engine make turns of some bytes, up to the first moment at which nothing is open."""
         connection = self._connection
-        starts = ticks_to_ns(octets.ticks[used:], self._tick_ns).tolist()
-        ends = ticks_to_ns(octets.end_ticks[used:], self._tick_ns).tolist()
-        pins = frame.rows.tolist()
-        for t_ns, end_ns, value in zip(starts, ends, octets.values[used:].tolist(), strict=True):
-            row = int(octets.rises[used])
-            if bisect_left(pins, told) < bisect_left(pins, row):
+        some = slice(used, used + _AT_ONCE)
+        columns = (ticks_to_ns(octets.ticks[some], self._tick_ns), ticks_to_ns(octets.end_ticks[some], self._tick_ns))
+        run = [
+            WireByte(*one) for one in zip(*(column.tolist() for column in (*columns, octets.values[some])), strict=True)
+        ]
+        rises = octets.rises[some]
+        pins = np.searchsorted(rises, frame.rows[np.searchsorted(frame.rows, told) :], "right").tolist()
+        at = 0
+        while at < len(run):
+            if pins and pins[0] <= at:
+                row = int(rises[at])
                 yield from self._told()
                 yield from frame.alone(told, row, self._tick_ns)
-                told = row
-            connection.receive_signal(WireByte(t_ns, end_ns, value))
-            used += 1
+                told, pins = row, [one for one in pins if one > at]
+            at = connection.receive_run(run, at, min([*pins[:1], len(run)]))
             if connection.turns_at_rest:
                 self._turns_loose = False
                 break
         self._hunting = connection.hunting
         yield from self._told()
-        return used, told
+        return used + at, told
 
 
 class _Clocks:

@@ -6,6 +6,7 @@ per distinct value; what is rare goes through them as it is.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from m43drivers.bulk.columns import PIN_EVENTS, SHAPE_CODES, SUM_AT
 from m43drivers.bulk.fields import columns_of
 from m43proto.connection import UNKNOWN
+from m43proto.events import ByteSeen
 from m43proto.evidence import Evidence
 from m43proto.pins import Role
 from m43proto.records import record
@@ -20,7 +22,7 @@ from m43proto.shapes import COMMAND_SIZE
 from m43tools.render.records import IDENTITY, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from m43proto.schema import Message
 
 __all__ = ["Form", "Shown", "Slot", "StretchRenderer", "everything", "in_order"]
+
+_SENDERS = (Role.BODY, Role.LENS)
+"""Who sent a byte, by whether the lens did."""
 
 MOST_TEXTS = 1 << 13
 """Texts of values that are kept at most, per field."""
@@ -138,16 +143,36 @@ class StretchRenderer:
             return self._octets(shown)
         return in_order(shown, self._transactions(shown), self._pins(shown))
 
+    def event_lines(self, events: Sequence[Event]) -> list[str]:
+        """Return the lines of events; bytes, of which there may be many, as columns, too."""
+        lines: list[str] = []
+        for kind, some in groupby(events, type):
+            lines.extend(self._seen_octets(some) if kind is ByteSeen else map(self._form.line, some))
+        return lines
+
+    def _seen_octets(self, events: Iterable[Any]) -> list[str]:
+        rows = [(event.t_ns, event.end_ns, event.sender, event.value) for event in events]
+        t_ns, end_ns, senders, values = map(list, zip(*rows, strict=True))
+        return self._octet_lines(t_ns, end_ns, senders, values)
+
     def _octets(self, shown: Shown) -> list[str]:
         stretch, some = shown.stretch, shown.octets
-        senders = [self._form.text(role) for role in (Role.BODY, Role.LENS)]
+        senders = [_SENDERS[lens] for lens in stretch.lens[some].tolist()]
+        columns = (stretch.ns(stretch.ticks[some]), stretch.ns(stretch.end_ticks[some]), stretch.values[some])
+        t_ns, end_ns, values = (column.tolist() for column in columns)
+        return self._octet_lines(t_ns, end_ns, senders, values) if some.size else []
+
+    def _octet_lines(
+        self, t_ns: list[int], end_ns: list[int], senders: Sequence[Role | None], values: list[int]
+    ) -> list[str]:
+        texts = {sender: self._form.text(sender) for sender in (*Role, None)}
         record: dict[str, object] = {
-            "t_ns": _numbers(stretch.ns(stretch.ticks[some])),
-            "end_ns": _numbers(stretch.ns(stretch.end_ticks[some])),
-            "from": Slot([senders[lens] for lens in stretch.lens[some].tolist()]),
-            "value": _numbers(stretch.values[some]),
+            "t_ns": Slot(t_ns, "%d"),
+            "end_ns": Slot(end_ns, "%d"),
+            "from": Slot([texts[sender] for sender in senders]),
+            "value": Slot(values, "%d"),
         }
-        return self._form.filled(record) if some.size else []
+        return self._form.filled(record)
 
     def _pins(self, shown: Shown) -> list[str]:
         pins, ns = shown.stretch.pins, shown.stretch.ns

@@ -33,6 +33,9 @@ class Writer(Protocol):
     def write(self, event: Event) -> None:
         """Write one event."""
 
+    def write_events(self, events: Sequence[Event]) -> None:
+        """Write several."""
+
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
 
@@ -70,6 +73,10 @@ class JsonWriter:
     def write(self, event: Event) -> None:
         """Write one event."""
         self._stream.write(self.line(event))
+
+    def write_events(self, events: Sequence[Event]) -> None:
+        """Write several."""
+        self._stream.write("".join(self._renderer.event_lines(events)))
 
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""
@@ -132,6 +139,10 @@ class CsvWriter:
     def write(self, event: Event) -> None:
         """Write one event."""
         self._stream.write(self.line(event))
+
+    def write_events(self, events: Sequence[Event]) -> None:
+        """Write several."""
+        self._stream.write("".join(self._renderer.event_lines(events)))
 
     def write_stretch(self, shown: Shown) -> None:
         """Write what is shown of a stretch of regular traffic."""

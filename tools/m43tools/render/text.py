@@ -24,7 +24,7 @@ from m43tools.render.bulk import in_order
 from m43tools.render.values import decoded, hex_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
     from typing import TextIO
 
     from m43drivers.bulk.columns import Stretch
@@ -86,6 +86,10 @@ class TextWriter:
     def write(self, event: Event) -> None:
         """Write one event."""
         self._stream.write(self._line(event))
+
+    def write_events(self, events: Sequence[Event]) -> None:
+        """Write several."""
+        self._stream.write("".join(map(self._line, events)))
 
     def write_remark(self, remark: Remark) -> None:
         """Write what is no event of the mount."""
