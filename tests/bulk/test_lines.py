@@ -13,7 +13,7 @@ from m43drivers.bulk.observing import observe_stream
 from m43proto.events import ByteSeen, FragmentSeen, MessageSeen, PinEventSeen, TransactionSeen
 from m43proto.messages import PROVISIONAL, PUBLIC
 from m43proto.pins import LINES, Role
-from m43tools.render.bulk import everything
+from m43tools.render.bulk import MOST_KEPT, everything
 from m43tools.render.columns import CsvWriter, JsonWriter
 from m43tools.render.glyphs import UNICODE
 from m43tools.render.text import TextWriter
@@ -79,7 +79,9 @@ def found() -> list[Stretch]:
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("form", WRITERS)
-def test_lines(found: list[Stretch], form: str, layer: str) -> None:
+@pytest.mark.parametrize("kept", [MOST_KEPT, -1], ids=["kept", "not kept"])
+def test_lines(found: list[Stretch], form: str, layer: str, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m43tools.render.bulk.MOST_KEPT", kept)
     bulk, single = io.StringIO(), io.StringIO()
     whole, by_event = WRITERS[form](bulk, layer), WRITERS[form](single, layer)
     for stretch in found:

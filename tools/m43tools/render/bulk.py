@@ -19,7 +19,7 @@ from m43proto.evidence import Evidence
 from m43proto.pins import Role
 from m43proto.records import record
 from m43proto.shapes import COMMAND_SIZE
-from m43tools.render.records import IDENTITY, plain
+from m43tools.render.records import IDENTITY, plain, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,6 +39,13 @@ _SENDERS = (Role.BODY, Role.LENS)
 
 MOST_TEXTS = 1 << 13
 """Texts of values that are kept at most, per field."""
+
+MOST_KEPT = 1 << 22
+"""Characters of lines that are kept at most: all in a line but its times follows from the bytes of its transaction, and
+a lens at rest says the same at each poll."""
+
+_TIME = "\0"
+"""Stands for a time in a line that is kept; no text in front of the times holds it."""
 
 _HEX_BEFORE_DATA = 2 * (COMMAND_SIZE + 3)
 
@@ -136,6 +143,8 @@ class StretchRenderer:
         self._layer = layer
         self._catalogue = catalogue
         self._texts: dict[Column, _Texts] = {}
+        self._known: dict[bytes, tuple[str, str, str]] = {}
+        self._kept = 0
 
     def lines(self, shown: Shown) -> list[str]:
         """Return the lines of what is shown, in the order in which what they tell ended."""
@@ -146,8 +155,9 @@ class StretchRenderer:
     def event_lines(self, events: Sequence[Event]) -> list[str]:
         """Return the lines of events; bytes, of which there may be many, as columns, too."""
         lines: list[str] = []
-        for kind, some in groupby(events, type):
-            lines.extend(self._seen_octets(some) if kind is ByteSeen else map(self._form.line, some))
+        for kind, group in groupby(events, type):
+            some = list(group)
+            lines += self._seen_octets(some) if kind is ByteSeen else map(self._form.line, some)
         return lines
 
     def _seen_octets(self, events: Iterable[Any]) -> list[str]:
@@ -194,19 +204,32 @@ class StretchRenderer:
 
     def _transactions(self, shown: Shown) -> list[str]:
         stretch, some = shown.stretch, shown.transactions
-        if not some.size:
-            return []
+        if self._kept > MOST_KEPT:
+            self._known.clear()
+            self._kept = 0
+        octets, known = stretch.values.tobytes(), self._known
+        spans = zip(stretch.firsts[some].tolist(), stretch.lasts[some].tolist(), strict=True)
+        said = [octets[first:last] for first, last in spans]
+        news = {one: at for at, one in enumerate(said) if one not in known}
+        if news:
+            self._learn(stretch, some[list(news.values())], list(news))
+        times = zip(stretch.t_ns[some].tolist(), stretch.end_ns[some].tolist(), strict=True)
+        lines = zip(times, map(known.__getitem__, said), strict=True)
+        return [f"{lead}{t_ns}{middle}{end_ns}{rest}" for (t_ns, end_ns), (lead, middle, rest) in lines]
+
+    def _learn(self, stretch: Stretch, some: NDArray[np.int64], said: list[bytes]) -> None:
+        """Render transactions, none of which has been rendered before, and keep their lines."""
         alike = stretch.opcodes[some].astype(np.int64) << 32 | stretch.sizes[some]
         kinds, which = np.unique(alike, return_inverse=True)
-        if len(kinds) == 1:
-            return self._group(stretch, some)
-        lines = np.empty(len(some), object)
         for number in range(len(kinds)):
-            lines[which == number] = self._group(stretch, some[which == number])
-        return lines.tolist()
+            places = np.flatnonzero(which == number)
+            for place, line in zip(places.tolist(), self._group(stretch, some[places]), strict=True):
+                lead, middle, rest = line.split(_TIME, 2)
+                self._known[said[place]] = lead, middle, rest
+                self._kept += len(line)
 
     def _group(self, stretch: Stretch, some: NDArray[np.int64]) -> list[str]:
-        """Render transactions of one opcode and one size."""
+        """Render transactions of one opcode and one size, with marks for their times."""
         first = int(some[0])
         total = int(stretch.lasts[first] - stretch.firsts[first])
         rows = stretch.values[stretch.firsts[some][:, None] + np.arange(total)]
@@ -217,11 +240,16 @@ class StretchRenderer:
             kind = self._catalogue.find(rows[0, :2].tobytes())
             fields = self._fields(kind, int(stretch.sizes[first]), rows, texts)
             if fields is None:
-                return [self._form.line(stretch.message_at(index, self._catalogue)) for index in some.tolist()]
+                return [self._read_by_construct(stretch, index) for index in some.tolist()]
             record["name"] = kind.spec.name if kind else UNKNOWN
             record["fields"] = fields
             record["evidence"] = kind.spec.evidence if kind else Evidence.UNKNOWN
         return self._form.filled(record)
+
+    def _read_by_construct(self, stretch: Stretch, index: int) -> str:
+        record = record_of(stretch.message_at(index, self._catalogue))
+        (line,) = self._form.filled({**record, "t_ns": Slot([_TIME]), "end_ns": Slot([_TIME])})
+        return line
 
     def _record(
         self, stretch: Stretch, some: NDArray[np.int64], rows: NDArray[np.uint8], texts: list[str]
@@ -230,8 +258,8 @@ class StretchRenderer:
         block = bool(stretch.has_block[some[0]])
         size = int(stretch.sizes[some[0]])
         return {
-            "t_ns": _numbers(stretch.t_ns[some]),
-            "end_ns": _numbers(stretch.end_ns[some]),
+            "t_ns": Slot([_TIME] * len(some)),
+            "end_ns": Slot([_TIME] * len(some)),
             "command": Slot([text[: 2 * COMMAND_SIZE] for text in texts], is_hex=True),
             "shape": SHAPE_CODES[stretch.shapes[some[0]]],
             "command_sum": _numbers(rows[:, SUM_AT]),
