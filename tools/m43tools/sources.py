@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from m43drivers.bulk.decoder import End
-from m43drivers.bulk.looking import WAITED_ROWS, found_lines, living_lines
+from m43drivers.bulk.looking import found_lines, living_lines
 from m43drivers.bulk.observing import observe_stream
-from m43drivers.bulk.parts import Parts
+from m43drivers.bulk.parts import LOOKED_AT_ONCE, Parts
 from m43drivers.capture import CaptureError, open_stream
 from m43drivers.lines import lines_by_name, lines_by_request
 from m43proto.records import record
@@ -149,7 +149,7 @@ def _capture(paths: tuple[Path, ...], options: CaptureOptions, catalogue: Catalo
     opened = open_stream(paths, rate_hz=options.rate, channels=options.channels, progress=told)
     stream, mapping = _mapped(opened, options.pins, progress)
     divisible = Parts.possible(stream, mapping)
-    looked = replace(stream, blocks=partial(stream.since, 0, rows=WAITED_ROWS)) if divisible else stream
+    looked = replace(stream, blocks=partial(stream.since, 0, rows=LOOKED_AT_ONCE)) if divisible else stream
     looked, living, dead = living_lines(looked, mapping)
     if dead:
         progress.hide()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from m43drivers.capture.stream import Block, CaptureStream
     from m43proto.catalogue import Catalogue
 
-__all__ = ["SECTION_TICKS", "Part", "Parts", "Seam"]
+__all__ = ["LOOKED_AT_ONCE", "SECTION_TICKS", "Part", "Parts", "Seam"]
 
 SECTION_TICKS = 1 << 25
 """Ticks of a section at least: some tenth of a second of work where the bus is busy."""
@@ -44,8 +44,11 @@ LONGEST_SECTION = 1 << 28
 SECTIONS_EACH = 4
 """Sections for each process, so that one that has the busy ones is not waited for too long."""
 
-LOOKED_ROWS = 1 << 13
-"""Changes in which a seam is looked for at the start of a section: some ten transactions."""
+LOOKED_ROWS = 1 << 14
+"""Changes in which a seam is looked for at most at the start of a section: some twenty transactions."""
+
+LOOKED_AT_ONCE = 1 << 12
+"""How many of them are looked at before more are read: enough for most seams."""
 
 PROOF = 3
 """Transactions with right sums that must follow each other behind a seam."""
@@ -117,16 +120,17 @@ class Parts:
         """Look for a seam where a section begins."""
         words, ticks, levels = Words(self._mapping), np.empty(0, np.int64), np.empty(0, np.uint8)
         next_start = self._starts[number + 1] if number + 1 < len(self) else None
-        blocks = self._stream.since(self._starts[number], channels_mask(self._mapping), LOOKED_ROWS)
+        blocks = self._stream.since(self._starts[number], channels_mask(self._mapping), LOOKED_AT_ONCE)
         try:
             for block in blocks:
                 ticks = np.concatenate([ticks, block.ticks])
                 levels = np.concatenate([levels, words.of(block.states)])
-                if len(ticks) >= LOOKED_ROWS or block.end + 1 == next_start:
-                    break
+                seam = self._seam_in(ticks, levels)
+                if seam or len(ticks) >= LOOKED_ROWS or block.end + 1 == next_start:
+                    return seam
         except CaptureError:
-            return None  # Whoever decodes the part before comes to it, and tells.
-        return self._seam_in(ticks, levels)
+            pass  # Whoever decodes the part before comes to it, and tells.
+        return None
 
     def _seam_in(self, ticks: NDArray[np.int64], levels: NDArray[np.uint8]) -> Seam | None:
         quiet = np.flatnonzero((levels & _BUSY == 0) & (levels & _CLK != 0))

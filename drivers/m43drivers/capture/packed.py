@@ -27,6 +27,9 @@ WIDTHS = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8}
 STRIP = 1 << 14
 """Bytes that are compared with an idle bus at once."""
 
+SHORT = 1 << 11
+"""The same at the edges of what is not idle."""
+
 ROWS_OF_A_BLOCK = 1 << 17
 """Changes that make a block: enough that what a block costs beside its rows does not count."""
 
@@ -64,8 +67,9 @@ class ChangeFinder:
         self._others = False
         self._strip = STRIP - STRIP % unit
         self._middle = self._strip // 2 // unit * unit
+        self._short = SHORT - SHORT % unit
         self._differs = np.empty(0, bool)
-        self._alike = b""
+        self._alike = self._alike_short = b""
         self._rest = b""
         self._position = start
         self._enough = rows
@@ -126,12 +130,13 @@ class ChangeFinder:
         first = self._integers(data, 0, self._unit)
         self._others = bool(first[0] & ~self._mask)
         self._keep(np.zeros(1, np.int64), first & self._mask, self._position)
-        self._remember(data[: self._unit], first[0])
+        self._last = first[0]
+        self._remember(data[: self._unit])
 
-    def _remember(self, sample: bytes, state: Any) -> None:
-        self._last = state
+    def _remember(self, sample: bytes) -> None:
         if not self._alike.startswith(sample):
             self._alike = sample * (self._strip // self._unit)
+            self._alike_short = sample * (self._short // self._unit)
 
     def _busy(self, data: bytes, size: int) -> Iterator[tuple[int, int]]:
         """Yield the parts of a piece in which not all samples are like the last one before."""
@@ -144,9 +149,19 @@ class ChangeFinder:
             while end < size and not self._still(data, end):
                 end += strip
             end = min(end, size)
-            yield at, end
-            self._remember(data[end - self._unit : end], self._last)
+            yield self._trimmed(data, at, end)
             at = end
+
+    def _trimmed(self, data: bytes, start: int, end: int) -> tuple[int, int]:
+        """Leave out what is idle at the start and at the end of a part of a piece, but for one sample of the latter."""
+        short, unit = self._short, self._unit
+        while start + short < end and data.startswith(self._alike_short, start):
+            start += short
+        self._remember(data[end - unit : end])
+        stop = end
+        while stop - short > start and data.startswith(self._alike_short, stop - short):
+            stop -= short
+        return start, min(stop + unit, end)
 
     def _still(self, data: bytes, at: int) -> bool:
         """Tell whether a strip looks idle; a guess from three samples, which costs little where it is wrong."""
