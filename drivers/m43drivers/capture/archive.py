@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Archive"]
 
-PIECE = 1 << 18
+PIECE = 1 << 19
 COMPRESSED_PIECE = 1 << 14
 MAX_TEXT = 1 << 20
 MAX_SEALED = 1 << 16
@@ -97,7 +97,7 @@ class Archive:
         return b"".join(self._packed(name)), self.size(name), entry.CRC
 
     def stream(self, name: str) -> Iterator[bytes]:
-        """Inflate an entry in pieces of at most 256 KiB; size and CRC are checked on the way.
+        """Inflate an entry in pieces of at most 512 KiB; size and CRC are checked on the way.
 
         Raises:
             CaptureError: the entry is damaged, or holds fewer or more bytes than it declares.

@@ -24,10 +24,10 @@ MAX_LINES = 8 * MAX_UNIT
 # Numpy has no 3, 5, 6 or 7 byte integers: samples of these sizes are widened block by block.
 WIDTHS = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8}
 
-STRIP = 1 << 14
+STRIP = 1 << 15
 """Bytes that are compared with an idle bus at once."""
 
-SHORT = 1 << 11
+SHORT = 1 << 12
 """The same at the edges of what is not idle."""
 
 ROWS_OF_A_BLOCK = 1 << 17
@@ -175,10 +175,10 @@ class ChangeFinder:
         differs = self._differs[: samples.size]
         differs[0] = samples[0] != self._last
         np.not_equal(samples[1:], samples[:-1], out=differs[1:])
-        at = np.flatnonzero(differs)
+        (at,) = differs.nonzero()
         self._last = samples[-1]
         if at.size:
-            at, states = self._masked(at, samples[at])
+            at, states = self._masked(at, samples.take(at))
             self._keep(at, states, self._position + start // self._unit)
 
     def _masked(self, at: NDArray[np.int64], states: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
