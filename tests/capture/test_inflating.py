@@ -49,7 +49,7 @@ def test_pieces(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at", [60, 300, 4000])
 def test_damage_is_refused(tmp_path: Path, at: int) -> None:
     data = bytearray(zip_bytes({"a": CONTENT}))
-    data[at] ^= 0x55
+    data[at] ^= 0xFF  # In a run of zeros, a bit alone may say the same from another distance.
     path = tmp_path / "a.zip"
     path.write_bytes(data)
     with Archive(path) as archive, pytest.raises(CaptureError, match="entry a: "):
