@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m43proto.bare import BareFramer
 from m43proto.errors import LocalProtocolError
@@ -92,6 +92,11 @@ class Connection:
         self._body: BodyExchange | None = None
         self._lens = LensExchange(catalogue)
         self._deadline_ns: int | None = None
+        self._consequences: dict[type, Callable[[Any], None]] = {
+            TransactionSeen: self._take_transaction,
+            PinEventSeen: self._take_pin_event,
+            Violation: self._take_violation,
+        }
 
     @property
     def states(self) -> Mapping[Role, State]:
@@ -106,6 +111,12 @@ class Connection:
         """Yield the events that are ready."""
         while self._events:
             yield self._events.popleft()
+
+    def take_events(self) -> list[Event]:
+        """Return the events that are ready, all at once."""
+        events = list(self._events)
+        self._events.clear()
+        return events
 
     # an observer
 
@@ -188,12 +199,16 @@ class Connection:
     def _report(self, events: list[Event]) -> None:
         for event in events:
             self._events.append(event)
-            if isinstance(event, TransactionSeen):
-                self._take_transaction(event)
-            elif isinstance(event, PinEventSeen) and event.event in _TRIGGERS:
-                self._session.apply(_TRIGGERS[event.event])
-            elif isinstance(event, Violation) and event.cause is Cause.NO_ANSWER:
-                self._session.apply(Trigger.NO_ANSWER)
+            if type(event) in self._consequences:
+                self._consequences[type(event)](event)
+
+    def _take_pin_event(self, event: PinEventSeen) -> None:
+        if event.event in _TRIGGERS:
+            self._session.apply(_TRIGGERS[event.event])
+
+    def _take_violation(self, violation: Violation) -> None:
+        if violation.cause is Cause.NO_ANSWER:
+            self._session.apply(Trigger.NO_ANSWER)
 
     def _take_transaction(self, transaction: TransactionSeen) -> None:
         seen = read_message(transaction, self.catalogue)

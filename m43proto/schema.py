@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypedDict, Typ
 from m43proto.encodings import Encoding, plain
 from m43proto.errors import DeclarationError, DecodeError, EncodeError
 from m43proto.evidence import Evidence
-from m43proto.records import record
+from m43proto.records import declared_fields, record
 from m43proto.shapes import SHAPES, Shape, shape_of
 
 if TYPE_CHECKING:
@@ -377,8 +377,8 @@ def _make(
     settled = _shape(code, shape)
     if not source.strip():
         raise DeclarationError("must name a source")
+    fields = tuple(_placed(declared_fields(cls), evidence, source))
     made = record(frozen=True, slots=True, kw_only=True)(cls)
-    fields = tuple(_placed(made, evidence, source))
     _check(fields, settled)
     made.spec = MessageSpec(
         name=made.__name__,
@@ -412,21 +412,21 @@ def _shape(code: bytes, shape: Shape | str | None) -> Shape:
     return settled
 
 
-def _placed(cls: type[Message], evidence: Evidence, source: str) -> Iterable[Field]:
+def _placed(attributes: Mapping[str, dataclasses.Field[Any]], evidence: Evidence, source: str) -> Iterable[Field]:
     """Yield the declared fields with their offsets."""
     ends: dict[Part, int | None] = dict.fromkeys(Part, 0)
-    for attribute in dataclasses.fields(cls):  # type: ignore[arg-type]  # `cls` has just been made one
+    for name, attribute in attributes.items():
         declared: _Declared | None = attribute.metadata.get(_METADATA_KEY)
         if declared is None:
-            raise DeclarationError(f"field {attribute.name!r} is not declared by argument(), wire() or status()")
-        if attribute.name in _RESERVED:
-            raise DeclarationError(f"field name {attribute.name!r} is taken by every message")
+            raise DeclarationError(f"field {name!r} is not declared by argument(), wire() or status()")
+        if name in _RESERVED:
+            raise DeclarationError(f"field name {name!r} is taken by every message")
         offset = ends[declared.part]
         if offset is None:
-            raise DeclarationError(f"field {attribute.name!r} stands behind one with an open end")
+            raise DeclarationError(f"field {name!r} stands behind one with an open end")
         size = declared.encoding.size
         ends[declared.part] = None if size is None else offset + size
-        yield _field(attribute.name, declared, offset, evidence, source)
+        yield _field(name, declared, offset, evidence, source)
 
 
 def _field(name: str, declared: _Declared, offset: int, evidence: Evidence, source: str) -> Field:

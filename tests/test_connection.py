@@ -799,7 +799,8 @@ def test_a_run_of_bytes_means_what_they_mean_one_by_one(seed: int) -> None:
             single.receive_signal(byte)
         assert (together.turns_at_rest, together.hunting) == (single.turns_at_rest, single.hunting)
         expected += single.events()
-        seen += together.events()
+        seen += together.take_events()
+        assert not together.take_events()
         assert seen == expected
         at = end
     for connection, events in ((single, expected), (together, seen)):

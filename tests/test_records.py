@@ -58,6 +58,7 @@ LOOKS: dict[str, Any] = {
     "set": lambda made: setattr(made(x=1), "x", 2),
     "deleted": lambda made: delattr(made(x=1), "x"),
     "replaced": lambda made: dataclasses.asdict(dataclasses.replace(made(x=1), y=5)),
+    "replaced by copy": lambda made: copy.replace(made(x=1), y=5).y,  # type: ignore[attr-defined]  # from 3.13 on
     "copied": lambda made: copy.copy(made(x=1)) == made(x=1),
     "own lists": lambda made: made(x=1).tags is made(x=1).tags,
     "slots": lambda made: made.__slots__,
@@ -142,6 +143,15 @@ class _NotForTheConstructor:
     one: int = field(init=False, default=1)
 
 
+class _Changeable:
+    one: Any = []  # noqa: RUF012  # what is refused
+
+
+class _OutOfOrder:
+    one: int = 1
+    other: int
+
+
 @pytest.mark.parametrize(
     ("options", "base", "reason"),
     [
@@ -155,9 +165,22 @@ def test_what_is_no_record_is_refused(options: dict[str, bool], base: type, reas
         record(**options)(type("Odd", (base,), {"__annotations__": {}}))
 
 
-def test_a_field_that_the_constructor_does_not_take_is_refused() -> None:
-    with pytest.raises(TypeError, match="given to its constructor"):
-        record(frozen=True, slots=True)(_NotForTheConstructor)
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        (_NotForTheConstructor, "given to its constructor"),
+        (_Changeable, "the default of one can change"),
+        (_OutOfOrder, "other has no default"),
+    ],
+)
+def test_a_field_that_the_constructor_cannot_take_is_refused(declared: type, reason: str) -> None:
+    with pytest.raises(TypeError, match=reason):
+        record(frozen=True, slots=True)(declared)
+
+
+def test_a_record_without_an_order_of_its_fields_needs_none() -> None:
+    made: Any = record(frozen=True, slots=True, kw_only=True)(_OutOfOrder)
+    assert made(other=2).one == 1
 
 
 def test_frozen_data_of_the_protocol_are_records() -> None:

@@ -75,6 +75,11 @@ class Choice:
     to_ns: Fraction | None
     only: frozenset[str]
 
+    @property
+    def always(self) -> bool:
+        """Whether all of the time is asked for."""
+        return self.from_ns is None and self.to_ns is None
+
     def in_time(self, event: Event) -> bool:
         """Tell whether an event begins in the time that is asked for."""
         return (self.from_ns is None or event.t_ns >= self.from_ns) and (self.to_ns is None or event.t_ns < self.to_ns)
@@ -85,7 +90,7 @@ class Choice:
 
     def part_in_time(self, stretch: Stretch) -> Shown:
         """Return what of a stretch lies in the time that is asked for."""
-        if self.from_ns is None and self.to_ns is None:
+        if self.always:
             return everything(stretch)
         starts = (stretch.t_ns, stretch.ns(stretch.pins.ticks), stretch.ns(stretch.ticks))
         return Shown(stretch, *(np.flatnonzero(self._within(t_ns)) for t_ns in starts))
@@ -160,11 +165,10 @@ def take(request: Request, summary: Summary, portion: Found, writer: Writer | No
         if writer is not None:
             writer.write_stretch(choice.part_shown(part, catalogue))
     else:
-        part_of_it = list(filter(choice.in_time, portion))
-        for event in part_of_it:
-            summary.add(event)
+        in_time = portion if choice.always else list(filter(choice.in_time, portion))
+        summary.add_events(in_time)
         if writer is not None:
-            writer.write_events(list(filter(choice.shows, part_of_it)))
+            writer.write_events(list(filter(choice.shows, in_time)))
 
 
 def writer_for(request: Request, stream: TextIO) -> Writer:

@@ -180,7 +180,7 @@ class Decoder:
         return row
 
     def _told(self) -> Iterator[Found]:
-        if events := list(self._connection.events()):
+        if events := self._connection.take_events():
             yield events
 
 
