@@ -124,6 +124,11 @@ def test_a_record_goes_to_another_process_and_back() -> None:
     assert copy.deepcopy(Pair(3)) == Pair(3)
 
 
+def test_a_record_is_replaced_by_what_differs() -> None:
+    replaced: Any = Pair(1).__replace__(other="c")  # type: ignore[attr-defined]  # what `copy.replace` calls, from 3.13 on
+    assert replaced == Pair(1, "c")
+
+
 def test_what_a_class_defines_itself_stays() -> None:
     assert (repr(Own(1)), hash(Own(1)), Own(1) == Own(1)) == ("own", 7, True)
 

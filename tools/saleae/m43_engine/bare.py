@@ -58,6 +58,28 @@ class BareFramer(Framer):
         """Whether the next command must show itself by its sum."""
         return self._hunting
 
+    def receive_run(self, run: Sequence[WireByte], start: int, stop: int) -> tuple[list[Event], int]:
+        """Take bytes that follow each other without anything else between them, as many as mean the same at once.
+
+        Data of a block, and bytes among which no command is found, mean the same; of anything else one is taken. What
+        `receive` makes of them one by one is what this makes of them.
+
+        Args:
+            run: the bytes.
+            start: the first that has not been taken.
+            stop: behind the last that may be taken.
+
+        Returns:
+            the events that they complete, and the number behind the last that was taken.
+        """
+        self._events = []
+        room = self._room(stop - start)
+        end = self._before_rest(run, start, start + room)
+        if end == start or not (taken := self._take_alike(run[start:end])):
+            return self.receive(run[start]), start + 1
+        self._last_ns = run[start + taken - 1].end_ns
+        return self._events, start + taken
+
     def rejoin(self, last_ns: int) -> None:
         """Go on behind whole transactions that were decoded elsewhere, the last of which ended at `last_ns`."""
         super().rejoin(last_ns)
@@ -71,6 +93,48 @@ class BareFramer(Framer):
         self._events = []
         self._lose_bare(Cause.NO_COMMAND, "outside any transaction")
         return self._events + super().finish(cut, end_ns)
+
+    def _room(self, most: int) -> int:
+        """Return how many of the next bytes may mean the same."""
+        if self._hunting:
+            return most
+        draft = self._draft
+        inside = draft is not None and draft.phase is Phase.READ_DATA
+        return min(draft.wanted - draft.held - 1, most) if draft and inside else 0
+
+    def _before_rest(self, run: Sequence[WireByte], start: int, stop: int) -> int:
+        """Return the first of some bytes before which the bus rests for long, or `stop`."""
+        last_ns = self._last_ns
+        for at in range(start, stop):
+            if run[at].t_ns - last_ns > GAP_NS:
+                return at
+            last_ns = run[at].end_ns
+        return stop
+
+    def _take_alike(self, run: Sequence[WireByte]) -> int:
+        """Take what means the same of bytes that no rest parts; return how many."""
+        if self._draft is not None:
+            wire = [ByteSeen(byte.t_ns, byte.end_ns, Role.LENS, byte.value) for byte in run]
+            self._events.extend(wire)
+            self._draft.wire.extend(wire)
+            self._draft.put(bytes([byte.value for byte in run]))
+            return len(run)
+        values = bytes([byte.value for byte in (*self._bare, *run)])
+        found = self._command_in(values)
+        taken = min(found + COMMAND_SIZE - len(self._bare), len(run))
+        self._bare.extend(run[:taken])
+        if found:
+            self._lose_bare(Cause.NO_COMMAND, "outside any transaction", found)
+        return taken
+
+    def _command_in(self, values: bytes) -> int:
+        """Return where the first command stands that its sum follows, or would at the earliest."""
+        last = max(len(values) - COMMAND_SIZE, 0)
+        for at in range(last):
+            command = values[at : at + COMMAND_SIZE]
+            if wire_sum(command) == values[at + COMMAND_SIZE] and self._shape_of(command) is not None:
+                return at
+        return last
 
     def _take_bare(self, byte: WireByte) -> None:
         self._rest_before(byte)

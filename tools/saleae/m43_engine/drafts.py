@@ -33,7 +33,7 @@ class Draft:
     command: bytes
     shape: Shape
     phase: Phase = Phase.COMMAND_SUM
-    parts: dict[Phase, bytes] = field(default_factory=dict)
+    parts: dict[Phase, bytearray] = field(default_factory=dict)
     wire: list[ByteSeen] = field(default_factory=list)
     busy_ns: int | None = None
 
@@ -46,7 +46,7 @@ class Draft:
     @property
     def data(self) -> bytes:
         """The data of the block, as far as it has come."""
-        return self.parts.get(Phase.READ_DATA, b"") or self.parts.get(Phase.WRITE_DATA, b"")
+        return bytes(self.parts.get(Phase.READ_DATA, b"") or self.parts.get(Phase.WRITE_DATA, b""))
 
     @property
     def wanted(self) -> int:
@@ -61,7 +61,7 @@ class Draft:
 
     def put(self, value: bytes) -> None:
         """Add bytes to the present phase."""
-        self.parts[self.phase] = self.parts.get(self.phase, b"") + value
+        self.parts.setdefault(self.phase, bytearray()).extend(value)
 
     def advance(self) -> None:
         """Leave the present phase, and a phase of data that is empty."""
