@@ -16,7 +16,9 @@ A message is one whole transaction in canonical bytes: the two argument bytes of
 from __future__ import annotations
 
 import dataclasses
+import struct
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypedDict, TypeVar, Unpack, dataclass_transform
 
 from m43proto.encodings import Encoding, plain
@@ -24,6 +26,7 @@ from m43proto.errors import DeclarationError, DecodeError, EncodeError
 from m43proto.evidence import Evidence
 from m43proto.records import declared_fields, record
 from m43proto.shapes import SHAPES, Shape, shape_of
+from m43proto.wires import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -153,6 +156,7 @@ class MessageSpec:
         source: citation.
         fields: its fields in wire order.
         layouts: the construct layout of each part.
+        size: bytes of the canonical form, or None when the block's end is open.
     """
 
     name: str
@@ -164,6 +168,7 @@ class MessageSpec:
     source: str
     fields: tuple[Field, ...]
     layouts: Mapping[Part, construct.Construct[Any, Any]]
+    size: int | None
 
     def part(self, part: Part) -> tuple[Field, ...]:
         """Return the fields of one part of the transaction."""
@@ -173,12 +178,6 @@ class MessageSpec:
         """Return the size of one part in bytes, or None when its end is open."""
         sizes = [field.encoding.size for field in self.part(part)]
         return None if None in sizes else sum(size for size in sizes if size is not None)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes of the canonical form, or None when the block's end is open."""
-        block = self.part_size(Part.BLOCK)
-        return None if block is None else _ARGUMENT_SIZE + block + (self.part_size(Part.STATUS) or 0)
 
     @property
     def block_sender(self) -> Role | None:
@@ -214,9 +213,20 @@ class Message:
     def parse(cls, data: bytes) -> Self:
         """Decode the canonical bytes: two arguments, block data, status byte.
 
+        Where the words of `struct` say how each field stands, they are read by these; construct takes thirty times as
+        long for the same.
+
         Raises:
             DecodeError: `data` has not the size that the declaration states.
         """
+        kind: Any = cls
+        if (places := _places_of(kind)) and len(data) == cls.spec.size:
+            return cls(**{name: decode(*unpack(data, start)) for name, start, unpack, decode in places})
+        return cls.parse_by_construct(data)
+
+    @classmethod
+    def parse_by_construct(cls, data: bytes) -> Self:
+        """Decode as `parse` does, by the construct layouts alone, which are the declaration."""
         spec = cls.spec
         if spec.size is not None and len(data) != spec.size:
             raise DecodeError(f"{spec.name} takes {spec.size} bytes, not {len(data)}", data=data, section=spec.section)
@@ -279,6 +289,23 @@ class Message:
 
 
 _RESERVED = frozenset(dir(Message)) | {"spec", "rest"}
+
+
+_Place: TypeAlias = "tuple[str, int, Callable[[bytes, int], tuple[Any, ...]], Callable[[Any], Any]]"
+
+
+@cache
+def _places_of(kind: Any) -> tuple[_Place, ...] | None:
+    """Return where each field stands in the canonical bytes and how it is read, where the words of `struct` say it."""
+    places: list[_Place] = []
+    for field in kind.spec.fields:
+        layout = field.encoding.wire
+        if not isinstance(layout, Wire) or layout.size is None:
+            return None
+        start = field.offset + (0 if field.part is Part.ARGUMENT else _ARGUMENT_SIZE)
+        unpack = struct.Struct(layout.code or f"{layout.size}s").unpack_from
+        places.append((field.name, start, unpack, field.encoding.decode))
+    return tuple(places)
 
 
 def _parse(spec: MessageSpec, part: Part, data: bytes) -> dict[str, Any]:
@@ -390,8 +417,14 @@ def _make(
         source=source,
         fields=fields,
         layouts=_Layouts(fields),
+        size=_size_of(fields),
     )
     return made
+
+
+def _size_of(fields: tuple[Field, ...]) -> int | None:
+    sizes = [field.encoding.size for field in fields]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 def _opcode(opcode: str | bytes) -> bytes:

@@ -49,6 +49,7 @@ def test_any_bytes_of_the_right_length_survive(kind: type[Message], data: st.Dat
     least, most = (2, 300) if size is None else (size, size)
     wire = data.draw(st.binary(min_size=least, max_size=most))
     parsed = kind.parse(wire)
+    assert repr(parsed) == repr(kind.parse_by_construct(wire))
     assert parsed.build() == wire
     assert parsed.command == kind.spec.opcode + wire[:2]
 
@@ -126,6 +127,7 @@ def test_recorded_bytes_decode_to_what_their_sources_say(wire: str, name: str, v
     assert kind is not None
     assert kind.spec.name == name
     parsed = kind.parse(data[2:])
+    assert parsed == kind.parse_by_construct(data[2:])
     assert {key: parsed.values[key] for key in values} == values
 
 

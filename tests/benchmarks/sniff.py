@@ -43,7 +43,7 @@ from m43proto.messages import PUBLIC
 from m43proto.pins import LINES
 from m43tools.render.bulk import everything
 from m43tools.render.columns import JsonWriter
-from tests.benchmarks.traffic import DENSE, IDLE_HEAVY, Traffic, write_csv, write_session, write_vcd
+from tests.benchmarks.traffic import DENSE, IDLE_HEAVY, NEVER_TWICE, Traffic, write_csv, write_session, write_vcd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +96,7 @@ class Case:
         """Make the capture."""
         if self.traffic is None:
             return REAL
-        path = folder / f"{self.traffic.name}-{self.samples}{self.form}"
+        path = folder / f"{self.traffic.name.replace(', ', '-')}-{self.samples}{self.form}"
         WRITERS[self.form](path, self.traffic, self.samples)
         return path
 
@@ -113,6 +113,7 @@ CASES = (
     Case(None, 0, ".sr", 60),
     Case(IDLE_HEAVY, G, ".sr", 40),
     Case(DENSE, G, ".sr", 80),
+    Case(NEVER_TWICE, G, ".sr", 80),
 )
 
 PEER_INPUT = {".sr": [], ".vcd": ["-I", "vcd:downsample=41667"], ".csv": ["-I", "csv:column_formats=t,7l:header=yes"]}

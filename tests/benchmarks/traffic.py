@@ -1,7 +1,7 @@
 """Captures for the benchmarks: status polls at the pins, drawn by whole arrays, as long as one likes.
 
-Synthetic, and nothing else: the lens moves focus and zoom from poll to poll, so no two statuses are alike; CLK runs at
-500 kHz, and every ack line does what specs/2-link.md asks.
+Synthetic, and nothing else: what a status tells is random, so that no poll is like the one before, and after 32 MiB the
+traffic repeats itself, or never does; CLK runs at 500 kHz, and every ack line does what specs/2-link.md asks.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,11 +25,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DENSE", "IDLE_HEAVY", "RATE_HZ", "Traffic", "entries", "write_csv", "write_session", "write_vcd"]
+__all__ = [
+    "DENSE",
+    "IDLE_HEAVY",
+    "NEVER_TWICE",
+    "RATE_HZ",
+    "Traffic",
+    "entries",
+    "write_csv",
+    "write_session",
+    "write_vcd",
+]
 
 RATE_HZ = 24_000_000
 HALF_BIT = 24
 ENTRY = 4 << 20
+KEPT = 16
+"""Entries that are kept for when they come again."""
+
 SEED = 43
 
 _CLK, _DATA, _BODY_ACK, _LENS_ACK, _SLEEP, _FOCUS, _SHUTTER = (line.mask for line in LINES)
@@ -41,11 +56,13 @@ class Traffic:
         name: what the report calls it.
         handshake: samples from one edge of the handshake to the next.
         period: samples from poll to poll, or 0 for back to back.
+        distinct: entries of about 4 MiB after which the traffic repeats itself.
     """
 
     name: str
     handshake: int
     period: int
+    distinct: int = 8
 
     def polls(self, rng: np.random.Generator, count: int, first: int) -> NDArray[np.uint8]:
         """Draw some polls, one sample a byte.
@@ -125,19 +142,25 @@ class _Pen:
 
 
 DENSE = Traffic("dense", handshake=5, period=0)
+NEVER_TWICE = Traffic("dense, no poll twice", handshake=5, period=0, distinct=1 << 12)
 IDLE_HEAVY = Traffic("idle-heavy", handshake=96, period=RATE_HZ // 60)
 
 
 def entries(traffic: Traffic, samples: int) -> Iterator[bytes]:
-    """Yield the samples of a capture, about 4 MiB at a time; after some entries the traffic repeats itself."""
-    rng = np.random.default_rng(SEED)
-    each = max(ENTRY // len(traffic.polls(rng, 2, 0)) * 2, 2)
-    distinct = [traffic.polls(rng, each, each * number).tobytes() for number in range(8)]
-    left, number = samples, 0
-    while left > 0:
-        entry = distinct[number % len(distinct)][:left]
-        yield entry
-        left, number = left - len(entry), number + 1
+    """Yield the samples of a capture, about 4 MiB at a time; in the end the traffic repeats itself."""
+    each = max(ENTRY // len(traffic.polls(np.random.default_rng(SEED), 2, 0)) * 2, 2)
+    seeds = np.random.SeedSequence(SEED).spawn(traffic.distinct)
+
+    @lru_cache(maxsize=KEPT)
+    def entry(number: int) -> bytes:
+        return traffic.polls(np.random.default_rng(seeds[number]), each, each * number).tobytes()
+
+    left = samples
+    for number in cycle(range(traffic.distinct)):
+        yield entry(number)[:left]
+        left -= len(entry(number))
+        if left <= 0:
+            return
 
 
 def write_session(path: Path, traffic: Traffic, samples: int) -> None:
@@ -147,12 +170,14 @@ def write_session(path: Path, traffic: Traffic, samples: int) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("version", "2")
         archive.writestr("metadata", f"[global]\nsigrok version=0.5.2\n\n[device 1]\n{about}{names}unitsize=1\n")
-        known: dict[bytes, bytes] = {}
         for number, entry in enumerate(entries(traffic, samples), 1):
-            if entry not in known:
-                engine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-                known[entry] = engine.compress(entry) + engine.flush()
-            _write_deflated(archive, f"logic-1-{number}", entry, known[entry])
+            _write_deflated(archive, f"logic-1-{number}", entry, _deflated(entry))
+
+
+@lru_cache(maxsize=KEPT)
+def _deflated(entry: bytes) -> bytes:
+    engine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return engine.compress(entry) + engine.flush()
 
 
 def _write_deflated(archive: zipfile.ZipFile, name: str, entry: bytes, deflated: bytes) -> None:

@@ -161,7 +161,7 @@ class Stretch:
                 while pins and pins[-1][0] <= at:
                     yield pins.pop()[1]
                 yield wire[at]
-            transaction = _transaction(wire[first:last], SHAPE_CODES[shape])
+            transaction = _with_bytes(wire[first:last], SHAPE_CODES[shape])
             yield transaction
             yield read_message(transaction, catalogue)
         while pins:
@@ -184,12 +184,18 @@ class Stretch:
             for t_ns, end_ns, kind, level in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
+    def outline_at(self, index: int, catalogue: Catalogue) -> MessageSeen:
+        """Return one transaction, named and decoded, without its single bytes."""
+        said = self.values[int(self.firsts[index]) : int(self.lasts[index])].tobytes()
+        shape = SHAPE_CODES[int(self.shapes[index])]
+        return read_message(_transaction(said, shape, int(self.t_ns[index]), int(self.end_ns[index])), catalogue)
+
     def message_at(self, index: int, catalogue: Catalogue) -> MessageSeen:
-        """Return one transaction, named and decoded by construct."""
+        """Return one transaction, named and decoded, with its bytes."""
         first, last = int(self.firsts[index]), int(self.lasts[index])
         columns = (self.ns(self.ticks[first:last]), self.ns(self.end_ticks[first:last]), self.values[first:last])
         wire = [ByteSeen(*row) for row in _with_sender(columns)]
-        return read_message(_transaction(wire, SHAPE_CODES[int(self.shapes[index])]), catalogue)
+        return read_message(_with_bytes(wire, SHAPE_CODES[int(self.shapes[index])]), catalogue)
 
 
 def _with_sender(
@@ -199,19 +205,23 @@ def _with_sender(
         yield t_ns, end_ns, None, value
 
 
-def _transaction(wire: list[ByteSeen], shape: Shape) -> TransactionSeen:
-    values = bytes(byte.value for byte in wire)
+def _with_bytes(wire: list[ByteSeen], shape: Shape) -> TransactionSeen:
+    said = bytes([byte.value for byte in wire])
+    return _transaction(said, shape, wire[0].t_ns, wire[-1].end_ns, tuple(wire))
+
+
+def _transaction(said: bytes, shape: Shape, t_ns: int, end_ns: int, wire: tuple[ByteSeen, ...] = ()) -> TransactionSeen:
     block = shape in (Shape.READ, Shape.WRITE)
     return TransactionSeen(
-        t_ns=wire[0].t_ns,
-        end_ns=wire[-1].end_ns,
-        command=values[:COMMAND_SIZE],
+        t_ns=t_ns,
+        end_ns=end_ns,
+        command=said[:COMMAND_SIZE],
         shape=shape,
-        command_sum=values[SUM_AT],
-        length=int.from_bytes(values[LENGTH_AT:DATA_AT], "little") if block else None,
-        data=values[DATA_AT:-1] if block else b"",
-        data_sum=values[-1] if block else None,
+        command_sum=said[SUM_AT],
+        length=int.from_bytes(said[LENGTH_AT:DATA_AT], "little") if block else None,
+        data=said[DATA_AT:-1] if block else b"",
+        data_sum=said[-1] if block else None,
         status=None,
         complete=True,
-        wire=tuple(wire),
+        wire=wire,
     )

@@ -247,7 +247,7 @@ class StretchRenderer:
         return self._form.filled(record)
 
     def _read_by_construct(self, stretch: Stretch, index: int) -> str:
-        record = record_of(stretch.message_at(index, self._catalogue))
+        record = record_of(stretch.outline_at(index, self._catalogue))
         (line,) = self._form.filled({**record, "t_ns": Slot([_TIME]), "end_ns": Slot([_TIME])})
         return line
 

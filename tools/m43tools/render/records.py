@@ -23,7 +23,7 @@ from m43proto.lensdb import find_lens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EVENT_NAMES", "IDENTITY", "event_name", "fields_of", "plain", "record_of"]
+__all__ = ["EVENT_NAMES", "IDENTITY", "event_name", "fields_of", "lens_name", "plain", "record_of"]
 
 F_NUMBER_DIGITS = 4
 """Decimals of an f-number in records: finer than the step of its wire word."""
@@ -113,13 +113,20 @@ IDENTITY = frozenset({"maker", "model", "submodel"})
 def fields_of(event: MessageSeen) -> dict[str, object]:
     """Return the fields of a message as JSON values, with what the lens database adds to an identity."""
     fields = {name: plain(value) for name, value in event.values.items()}
-    identity = [event.values.get(key) for key in ("maker", "model", "submodel")]
-    if None not in identity:
-        lens = find_lens(*identity)  # type: ignore[arg-type]  # the fields of Identify, by their names
-        fields["lens"] = lens.name if lens else None
+    if event.values.keys() >= IDENTITY:
+        fields["lens"] = lens_name(event)
     if event.rest:
         fields["rest"] = event.rest.hex()
     return fields
+
+
+def lens_name(event: MessageSeen) -> str | None:
+    """Return what the lens database calls the lens whose identity a message tells; None without one, or an unknown."""
+    maker, model, submodel = (event.values.get(key) for key in ("maker", "model", "submodel"))
+    if maker is None or model is None or submodel is None:
+        return None
+    lens = find_lens(maker, model, submodel)  # type: ignore[arg-type]  # the fields of Identify, by their names
+    return lens.name if lens else None
 
 
 def plain(value: object) -> object:

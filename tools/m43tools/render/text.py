@@ -117,7 +117,7 @@ class TextWriter:
         ]
 
     def _asked_for(self, stretch: Stretch, at: int) -> Event:
-        message = stretch.message_at(at, self._catalogue)
+        message = stretch.outline_at(at, self._catalogue)
         return message if self._layer == "messages" else message.transaction
 
     def _byte_rows(self, shown: Shown) -> list[str]:

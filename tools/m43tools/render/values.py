@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from m43proto.evidence import Evidence
 from m43proto.schema import Part
-from m43tools.render.records import fields_of
+from m43tools.render.records import lens_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def decoded(event: MessageSeen, glyphs: Glyphs, *, raw: bool) -> list[str]:
     block = _block(event, glyphs)
     if event.kind is None:
         return [f"{hex_text(event.transaction.command)} {block}".rstrip()]
-    lens = fields_of(event).get("lens")
+    lens = lens_name(event)
     shown = [
         _field(field, event, glyphs)
         for field in event.kind.spec.fields
@@ -107,4 +107,6 @@ def label(field: Field) -> str:
 
 def printable(text: str) -> str:
     """Return the text with every character escaped that could upset a terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

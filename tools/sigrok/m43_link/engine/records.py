@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from .lensdb import find_lens
 
 
 F_NUMBER_DIGITS = 4
@@ -14,10 +13,8 @@ F_NUMBER_DIGITS = 4
 def fields_of(event: MessageSeen) -> dict[str, object]:
     """Return the fields of a message as JSON values, with what the lens database adds to an identity."""
     fields = {name: plain(value) for name, value in event.values.items()}
-    identity = [event.values.get(key) for key in ("maker", "model", "submodel")]
-    if None not in identity:
-        lens = find_lens(*identity)  # type: ignore[arg-type]  # the fields of Identify, by their names
-        fields["lens"] = lens.name if lens else None
+    if event.values.keys() >= IDENTITY:
+        fields["lens"] = lens_name(event)
     if event.rest:
         fields["rest"] = event.rest.hex()
     return fields
