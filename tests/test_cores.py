@@ -56,6 +56,8 @@ def run(capture: Path, jobs: int, *options: str) -> tuple[int, bytes]:
     [
         ["--format", "jsonl"],
         ["--format", "csv"],
+        [],
+        ["--raw", "--layer", "transactions"],
         ["--format", "jsonl", "--layer", "bytes"],
         ["--format", "csv", "--layer", "transactions"],
         ["--format", "jsonl", "--only", "Status,frame_sync", "--from", "0.2", "--to", "1.3"],
@@ -76,9 +78,21 @@ def test_the_output_is_that_of_one_process(
     assert capsys.readouterr().err == ""
 
 
-def test_text_is_written_by_one_process(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_on_a_terminal_is_written_by_one_process(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("m43tools.sniff.decode_parts", None)
-    assert run(capture, 2)[0] == 1
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["sniff", str(capture), "--jobs", "2"]) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_signs_are_those_that_the_output_takes(capture: Path, encoding: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, "sniff", str(capture), "--jobs"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    one, two = (
+        subprocess.run([*command, jobs], capture_output=True, check=False, env=environment).stdout for jobs in "12"
+    )
+    assert one == two
+    assert ("→".encode() in one) == (encoding == "utf-8")
 
 
 def test_a_process_that_dies_costs_time_only(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:

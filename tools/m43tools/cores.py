@@ -12,6 +12,7 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cores", "decode_parts", "fits"]
 
-FORMS = ("jsonl", "csv")
+FORMS = ("jsonl", "csv", "text")
 """Forms whose lines do not depend on those before."""
 
 CHUNK = 1 << 18
@@ -65,12 +66,18 @@ class _Job:
     Attributes:
         parts: of the capture.
         request: what is wanted.
-        encoded: turns lines into the bytes that the output takes.
+        output: where the lines go in the end, or None for figures alone.
     """
 
     parts: Parts
     request: Request
-    encoded: Callable[[str], bytes]
+    output: TextIO | None
+
+    def encoded(self, lines: str) -> bytes:
+        """Return lines as the output takes them."""
+        if self.output is None:
+            return lines.encode()
+        return lines.encode(self.output.encoding, self.output.errors or "strict")
 
 
 def cores() -> int:
@@ -82,8 +89,9 @@ def cores() -> int:
 
 
 def fits(request: Request) -> bool:
-    """Tell whether what is wanted can be put together from parts."""
-    return request.summary or request.form in FORMS
+    """Tell whether what is wanted can be put together from parts; on a terminal, rows come one by one."""
+    on_terminal = request.form == "text" and request.output is None and sys.stdout.isatty()
+    return request.summary or (request.form in FORMS and not on_terminal)
 
 
 def decode_parts(
@@ -101,11 +109,11 @@ def decode_parts(
     Raises:
         CaptureError: the file breaks the format; what was found before has been written.
     """
-    job = _Job(parts, request, _encoder(stream))
+    job = _Job(parts, request, stream)
     summary = Summary(detailed=request.summary)
     out = None if stream is None else stream.buffer
+    whole = None if stream is None else writer_for(request, stream)  # Writes what stands above all lines.
     if stream is not None:
-        writer_for(request, stream)  # Writes what stands above all lines.
         stream.flush()
     number = 0
     with _working(job, jobs) as pipes:
@@ -121,14 +129,9 @@ def decode_parts(
             summary.join(one.summary)
             number = one.stop
             told(number / len(parts))
+    if whole is not None:
+        whole.finish()
     return summary
-
-
-def _encoder(stream: TextIO | None) -> Callable[[str], bytes]:
-    if stream is None:
-        return str.encode
-    encoding, errors = stream.encoding, stream.errors or "strict"
-    return lambda text: text.encode(encoding, errors)
 
 
 def _waiting_lines() -> SpooledTemporaryFile[bytes]:
@@ -184,18 +187,18 @@ def _pass_on_from(start: int, lines: IO[bytes], out: BinaryIO | None) -> None:
 def _decoded(job: _Job, part: Part, lines: IO[bytes]) -> _Made:
     """Decode a part; write its lines, and return what became of it."""
     summary = Summary(detailed=job.request.summary)
-    for text in _texts(job.request, part, summary):
+    for text in _texts(job, part, summary):
         lines.write(job.encoded(text))
     return _Made(part.stop, part.sound, summary, lines.tell())
 
 
-def _texts(request: Request, part: Part, summary: Summary) -> Iterator[str]:
+def _texts(job: _Job, part: Part, summary: Summary) -> Iterator[str]:
     """Yield the lines of a part in pieces, and count what is found."""
     lines = io.StringIO()
-    writer = None if request.summary else writer_for(request, lines)
+    writer = None if job.output is None else writer_for(job.request, lines, job.output)
     _emptied(lines)
     for portion in part.found():
-        take(request, summary, portion, writer)
+        take(job.request, summary, portion, writer)
         if lines.tell() >= CHUNK:
             yield _emptied(lines)
     yield _emptied(lines)

@@ -171,8 +171,14 @@ def take(request: Request, summary: Summary, portion: Found, writer: Writer | No
             writer.write_events(list(filter(choice.shows, in_time)))
 
 
-def writer_for(request: Request, stream: TextIO) -> Writer:
-    """Return what writes to a stream as the user wants it."""
+def writer_for(request: Request, stream: TextIO, shown_on: TextIO | None = None) -> Writer:
+    """Return what writes to a stream as the user wants it.
+
+    Args:
+        request: what the user wants.
+        stream: where it writes.
+        shown_on: where that is shown in the end, if it is somewhere else.
+    """
     if request.form == "jsonl":
         return JsonWriter(stream, request.layer, request.catalogue)
     if request.form == "csv":
@@ -180,12 +186,13 @@ def writer_for(request: Request, stream: TextIO) -> Writer:
     from m43tools.render.glyphs import glyphs_for  # As the summary's, text's modules are not needed for other forms.
     from m43tools.render.text import TextWriter
 
-    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    shown_on = shown_on or stream
+    width = shutil.get_terminal_size().columns if shown_on.isatty() else None
     return TextWriter(
         stream,
         request.layer,
-        glyphs_for(stream),
-        colour=colours(stream),
+        glyphs_for(shown_on),
+        colour=colours(shown_on),
         raw=request.raw,
         width=width,
         catalogue=request.catalogue,
