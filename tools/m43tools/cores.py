@@ -59,25 +59,36 @@ class _Made:
     size: int
 
 
-@record(frozen=True, slots=True)
 class _Job:
-    """What all processes need to know.
+    """What all processes need, each of them a copy: one writer serves all parts of a process, for it keeps lines.
 
-    Attributes:
+    Args:
         parts: of the capture.
         request: what is wanted.
         output: where the lines go in the end, or None for figures alone.
     """
 
-    parts: Parts
-    request: Request
-    output: TextIO | None
+    def __init__(self, parts: Parts, request: Request, output: TextIO | None) -> None:
+        self.parts = parts
+        self.request = request
+        self._output = output
+        self._lines = io.StringIO()
+        self.writer = None if output is None else writer_for(request, self._lines, output)
+        self.lines()
 
-    def encoded(self, lines: str) -> bytes:
-        """Return lines as the output takes them."""
-        if self.output is None:
-            return lines.encode()
-        return lines.encode(self.output.encoding, self.output.errors or "strict")
+    @property
+    def waiting(self) -> int:
+        """How many characters have been written, and not been taken."""
+        return self._lines.tell()
+
+    def lines(self) -> bytes:
+        """Take what has been written, as the output takes it."""
+        text = self._lines.getvalue()
+        self._lines.seek(0)
+        self._lines.truncate()
+        if self._output is None:
+            return text.encode()
+        return text.encode(self._output.encoding, self._output.errors or "strict")
 
 
 def cores() -> int:
@@ -187,28 +198,14 @@ def _pass_on_from(start: int, lines: IO[bytes], out: BinaryIO | None) -> None:
 def _decoded(job: _Job, part: Part, lines: IO[bytes]) -> _Made:
     """Decode a part; write its lines, and return what became of it."""
     summary = Summary(detailed=job.request.summary)
-    for text in _texts(job, part, summary):
-        lines.write(job.encoded(text))
+    try:
+        for portion in part.found():
+            take(job.request, summary, portion, job.writer)
+            if job.waiting >= CHUNK:
+                lines.write(job.lines())
+    finally:
+        lines.write(job.lines())
     return _Made(part.stop, part.sound, summary, lines.tell())
-
-
-def _texts(job: _Job, part: Part, summary: Summary) -> Iterator[str]:
-    """Yield the lines of a part in pieces, and count what is found."""
-    lines = io.StringIO()
-    writer = None if job.output is None else writer_for(job.request, lines, job.output)
-    _emptied(lines)
-    for portion in part.found():
-        take(job.request, summary, portion, writer)
-        if lines.tell() >= CHUNK:
-            yield _emptied(lines)
-    yield _emptied(lines)
-
-
-def _emptied(lines: io.StringIO) -> str:
-    text = lines.getvalue()
-    lines.seek(0)
-    lines.truncate()
-    return text
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 __all__ = ["entry_point"]
 
-_THRESHOLD = 100_000
+_THRESHOLD = 20_000
 """Objects after which garbage is looked for: at Python's 700, imports would be searched some 80 times, for nothing."""
 
 
