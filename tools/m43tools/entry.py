@@ -8,7 +8,6 @@ import io
 import os
 import sys
 import threading
-from contextlib import suppress
 
 __all__ = ["entry_point"]
 
@@ -33,9 +32,11 @@ def _leave(code: int) -> None:
     if threading.active_count() > 1:
         sys.exit(code)
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # Python tells what it cannot write, and ends with 120.
     os._exit(code)
 
 
