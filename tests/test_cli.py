@@ -18,8 +18,20 @@ from m43tools.render.picture import text_in
 from tests.test_sniff import Run
 
 
+CAPTURE = next((Path(__file__).parents[1] / "captures").glob("*/capture.sr"))
+
+
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Run:
     return Run(arguments, capsys)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("arguments", [["lenses", "pz"], ["sniff", str(CAPTURE), "--format", "jsonl"], ["--version"]])
+def test_output_that_finds_no_room_is_told_in_a_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "m43tools", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "m43: [Errno 28] No space left on device\n")
 
 
 def test_help_lists_every_command_with_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:

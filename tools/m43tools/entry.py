@@ -29,14 +29,18 @@ def entry_point() -> None:
 
 def _leave(code: int) -> None:
     """End the process as `sys.exit` does, but for letting go of all that was imported, piece by piece."""
+    from m43tools.cli import EXIT_BAD_INPUT
+
     if threading.active_count() > 1:
         sys.exit(code)
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:
-        sys.exit(code)  # Python tells what it cannot write, and ends with 120.
+    except OSError as error:  # It has been told, unless this was the first time that so much was written.
+        if code < EXIT_BAD_INPUT:
+            os.write(2, f"m43: {error}\n".encode())
+            code = EXIT_BAD_INPUT
     os._exit(code)
 
 
