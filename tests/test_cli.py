@@ -17,7 +17,6 @@ from m43tools.export import PICTURED
 from m43tools.render.picture import text_in
 from tests.test_sniff import Run
 
-
 CAPTURE = next((Path(__file__).parents[1] / "captures").glob("*/capture.sr"))
 
 
