@@ -46,7 +46,7 @@ MODULES = (
 PARTS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "schema": (schema, ("_ARGUMENT_SIZE", "Part", "Field", "Reading", "MessageSpec")),
     "connection": (connection, ("UNKNOWN",)),
-    "records": (records, ("F_NUMBER_DIGITS", "fields_of", "plain")),
+    "records": (records, ("F_NUMBER_DIGITS", "IDENTITY", "fields_of", "lens_name", "plain")),
 }
 """Definitions that are taken out of their modules, because the rest of these needs construct or a newer Python."""
 

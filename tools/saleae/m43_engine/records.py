@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import math
+from .lensdb import find_lens
 
 
 F_NUMBER_DIGITS = 4
+
+
+IDENTITY = frozenset({"maker", "model", "submodel"})
 
 
 def fields_of(event: MessageSeen) -> dict[str, object]:
@@ -18,6 +22,15 @@ def fields_of(event: MessageSeen) -> dict[str, object]:
     if event.rest:
         fields["rest"] = event.rest.hex()
     return fields
+
+
+def lens_name(event: MessageSeen) -> str | None:
+    """Return what the lens database calls the lens whose identity a message tells; None without one, or an unknown."""
+    maker, model, submodel = (event.values.get(key) for key in ("maker", "model", "submodel"))
+    if maker is None or model is None or submodel is None:
+        return None
+    lens = find_lens(maker, model, submodel)  # type: ignore[arg-type]  # the fields of Identify, by their names
+    return lens.name if lens else None
 
 
 def plain(value: object) -> object:
