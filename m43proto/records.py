@@ -105,11 +105,12 @@ class _Later:
         self._make = make
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self._owner, self._name = owner, name
 
     def __get__(self, instance: object | None, owner: type) -> Any:
         self._make()
-        return getattr(owner if instance is None else instance, self._name)
+        value = self._owner.__dict__[self._name]
+        return value.__get__(instance, owner) if hasattr(value, "__get__") else value
 
 
 def _add_fields(made: Any, *, eq: bool, kw_only: bool) -> None:
