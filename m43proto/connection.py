@@ -92,11 +92,6 @@ class Connection:
         self._body: BodyExchange | None = None
         self._lens = LensExchange(catalogue)
         self._deadline_ns: int | None = None
-        self._consequences: dict[type, Callable[[Any], None]] = {
-            TransactionSeen: self._take_transaction,
-            PinEventSeen: self._take_pin_event,
-            Violation: self._take_violation,
-        }
 
     @property
     def states(self) -> Mapping[Role, State]:
@@ -199,8 +194,8 @@ class Connection:
     def _report(self, events: list[Event]) -> None:
         for event in events:
             self._events.append(event)
-            if type(event) in self._consequences:
-                self._consequences[type(event)](event)
+            if consequence := _CONSEQUENCES.get(type(event)):
+                consequence(self, event)
 
     def _take_pin_event(self, event: PinEventSeen) -> None:
         if event.event in _TRIGGERS:
@@ -395,6 +390,14 @@ class Connection:
 
     def _violate(self, now_ns: int, cause: Cause, detail: str, data: bytes) -> None:
         self._events.append(Violation(now_ns, now_ns, cause, detail, data))
+
+
+_CONSEQUENCES: dict[type, Callable[[Connection, Any], None]] = {
+    TransactionSeen: Connection._take_transaction,
+    PinEventSeen: Connection._take_pin_event,
+    Violation: Connection._take_violation,
+}
+"""What follows for an observer from what was seen, beside telling it."""
 
 
 def read_message(transaction: TransactionSeen, catalogue: Catalogue) -> MessageSeen:

@@ -122,12 +122,8 @@ def decode_parts(
     """
     job = _Job(parts, request, stream)
     summary = Summary(detailed=request.summary)
-    out = None if stream is None else stream.buffer
-    whole = None if stream is None else writer_for(request, stream)  # Writes what stands above all lines.
-    if stream is not None:
-        stream.flush()
     number = 0
-    with _working(job, jobs) as pipes:
+    with _between(request, stream) as out, _working(job, jobs) as pipes:
         for index in range(len(parts)):
             pipe = pipes[index % jobs]
             one = _next_made(pipe)
@@ -140,9 +136,19 @@ def decode_parts(
             summary.join(one.summary)
             number = one.stop
             told(number / len(parts))
-    if whole is not None:
-        whole.finish()
     return summary
+
+
+@contextmanager
+def _between(request: Request, stream: TextIO | None) -> Iterator[BinaryIO | None]:
+    """Write what stands above all lines and below them; give where the bytes of the lines go, if they go anywhere."""
+    if stream is None:
+        yield None
+        return
+    writer = writer_for(request, stream)
+    stream.flush()
+    yield stream.buffer
+    writer.finish()
 
 
 def _waiting_lines() -> SpooledTemporaryFile[bytes]:

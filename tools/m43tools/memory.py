@@ -15,7 +15,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Numbers of `mallopt`'s parameters."""
 
 _KEPT = 1 << 26
+"""Bytes at the end of the heap that are not given back."""
+
 _MAPPED = 1 << 25
+"""Bytes from which on an array gets pages of its own: the most that glibc takes."""
 
 
 def give_back() -> None:

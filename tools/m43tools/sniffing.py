@@ -166,7 +166,8 @@ def take(request: Request, summary: Summary, portion: Found, writer: Writer | No
             writer.write_stretch(choice.part_shown(part, catalogue))
     else:
         in_time = portion if choice.always else list(filter(choice.in_time, portion))
-        summary.add_events(in_time)
+        for event in in_time:
+            summary.add(event)
         if writer is not None:
             writer.write_events(list(filter(choice.shows, in_time)))
 

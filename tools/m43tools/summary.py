@@ -13,14 +13,12 @@ import numpy as np
 
 from m43drivers.bulk.columns import PIN_EVENTS
 from m43proto.connection import UNKNOWN
-from m43proto.events import ByteSeen, MessageSeen, PinEventSeen, Violation
+from m43proto.events import MessageSeen, PinEventSeen, Violation
 from m43proto.evidence import Evidence
 from m43proto.messages import Identify, Status
 from m43proto.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from m43drivers.bulk.columns import Stretch
@@ -126,12 +124,6 @@ class Summary:
         """Keep the times of the last polls only, so that a stream without an end takes no more and more memory."""
         if len(self._polls_ns) > 2 * most:
             del self._polls_ns[:-most]
-
-    def add_events(self, events: Iterable[Event]) -> None:
-        """Count some events."""
-        for event in events:
-            if type(event) is not ByteSeen:
-                self.add(event)
 
     def add(self, event: Event) -> None:
         """Count one event."""

@@ -108,10 +108,9 @@ class BareDecoder(Decoder):
         """Let the engine make turns of some bytes, up to the first moment at which nothing is open."""
         connection = self._connection
         some = slice(used, used + _AT_ONCE)
-        columns = (ticks_to_ns(octets.ticks[some], self._tick_ns), ticks_to_ns(octets.end_ticks[some], self._tick_ns))
-        run = [
-            WireByte(*one) for one in zip(*(column.tolist() for column in (*columns, octets.values[some])), strict=True)
-        ]
+        starts = ticks_to_ns(octets.ticks[some], self._tick_ns).tolist()
+        ends = ticks_to_ns(octets.end_ticks[some], self._tick_ns).tolist()
+        run = list(map(WireByte, starts, ends, octets.values[some].tolist()))
         rises = octets.rises[some]
         pins = np.searchsorted(rises, frame.rows[np.searchsorted(frame.rows, told) :], "right").tolist()
         at = 0

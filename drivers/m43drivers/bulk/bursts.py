@@ -133,6 +133,7 @@ class Bursts:
     def __init__(self, rows: Rows, row: int, longest_low: int, tick_ns: Fraction) -> None:
         self._rows = rows
         self._tick_ns = tick_ns
+        self._run: Run | None = None
         acks = rows.where(_BODY_ACK)
         acks = acks[np.searchsorted(acks, row) :]
         self.rises, self.falls = acks[0::2], acks[1::2]
@@ -216,8 +217,13 @@ class Bursts:
         spans = (np.searchsorted(rows, [row, stop]) for rows in (self._edges, self._sleeps))
         return all(first == last for first, last in spans)
 
-    def run(self, start: int, shapes: NDArray[np.uint8]) -> Run:
-        """Decode the regular bursts that follow each other from one on."""
+    def run(self, burst: int, shapes: NDArray[np.uint8]) -> Run:
+        """Return the regular bursts that follow each other around one, decoded from the first that was asked for on."""
+        if self._run is None or not self._run.start <= burst < self._run.stop:
+            self._run = self._decoded(burst, shapes)
+        return self._run
+
+    def _decoded(self, start: int, shapes: NDArray[np.uint8]) -> Run:
         bad = self._bad[np.searchsorted(self._bad, start + 1) :]
         stop = int(bad[0]) if bad.size else len(self)
         first, last = int(self._from[start]), int(self._to[stop - 1])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from m43drivers.bulk.bursts import Bursts, FrameLines, Rows, Run
+from m43drivers.bulk.bursts import Bursts, FrameLines, Rows
 from m43drivers.bulk.chains import shape_table
 from m43drivers.bulk.columns import Stretch
 from m43drivers.capture.times import nearest, ticks_to_ns
@@ -189,12 +189,10 @@ class AckedDecoder(Decoder):
 
     def _walk(self, rows: Rows, frame: FrameLines, row: int) -> Generator[Found, None, int]:
         bursts = Bursts(rows, row, self._longest_low, self._tick_ns)
-        run: Run | None = None
         burst = 0
         while burst < len(bursts):
             if bursts.good(burst, row):
-                if run is None or not run.start <= burst < run.stop:
-                    run = bursts.run(burst, self._shapes)
+                run = bursts.run(burst, self._shapes)
                 starts, end = run.transactions(burst)
                 if starts:
                     stretch = run.stretch(starts, end, bursts.falls, frame, row)

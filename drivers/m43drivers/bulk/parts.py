@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from m43drivers.bulk.bursts import Run
     from m43drivers.bulk.decoder import Found
     from m43drivers.capture.stream import Block, CaptureStream
     from m43proto.catalogue import Catalogue
@@ -140,13 +139,11 @@ class Parts:
         tick_ns = self._stream.tick_ns
         shapes = shape_table(self._catalogue)
         bursts = Bursts(rows, start, int((REST_NS - 1) / tick_ns), tick_ns)
-        run: Run | None = None
         for burst in range(1, len(bursts)):
             rise = int(bursts.rises[burst])
             if int(levels[rise - 1]) & _BUSY or not bursts.good(burst, rise):
                 continue
-            if run is None or not run.start <= burst < run.stop:
-                run = bursts.run(burst, shapes)
+            run = bursts.run(burst, shapes)
             starts, end = run.transactions(burst)
             if len(starts) < PROOF:
                 continue

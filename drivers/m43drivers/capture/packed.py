@@ -195,21 +195,20 @@ class ChangeFinder:
     def _keep(self, at: NDArray[np.int64], states: NDArray[Any], position: int) -> None:
         if not at.size:
             return
-        rows, end = self._rows, self._rows + at.size
-        if end > len(self._ticks):
+        if self._rows + at.size > len(self._ticks):
             self._make_room(at.size)
-            rows, end = self._rows, self._rows + at.size
-        np.add(at, position, out=self._ticks[rows:end])
-        self._states[rows:end] = states
+        rows = slice(self._rows, self._rows + at.size)
+        np.add(at, position, out=self._ticks[rows])
+        self._states[rows] = states
         self._shown = states[-1]
-        self._rows = end
+        self._rows = rows.stop
         self._found += at.size
 
     def _make_room(self, rows: int) -> None:
         """Take a new array for what is not yet given in a block; what was given stays where it is."""
         some = slice(self._told, self._rows)
-        waiting = self._rows - self._told
         ticks, states = self._ticks[some], self._states[some]
+        waiting = len(ticks)
         room = max(self._enough, 2 * waiting) + rows
         self._ticks, self._states = np.empty(room, np.int64), np.empty(room, self._dtype)
         self._ticks[:waiting], self._states[:waiting] = ticks, states

@@ -70,8 +70,7 @@ def _message_row(kind: type[Message]) -> str:
     fields = "".join(f"            {_field_row(field)},\n" for field in spec.fields)
     head = f"{spec.name!r}, {spec.opcode!r}, Shape.{spec.shape.name}, {spec.section!r}"
     told = f"{spec.doc!r}, Evidence.{spec.evidence.name}, {spec.source!r}"
-    rest = f"        {{}},\n        {spec.size!r},\n"
-    return f"    MessageSpec(\n        {head},\n        {told},\n        (\n{fields}        ),\n{rest}    ),\n"
+    return f"    MessageSpec(\n        {head},\n        {told},\n        (\n{fields}        ),\n        {{}},\n    ),\n"
 
 
 def _field_row(field: Field) -> str:

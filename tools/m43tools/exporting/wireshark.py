@@ -32,6 +32,7 @@ from m43tools.render.packets import (
     VERSION,
     PacketKind,
 )
+from m43tools.render.records import IDENTITY
 from m43tools.render.remarks import REMARKS
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from m43proto.schema import Field, Message
 
 __all__ = ["abbreviation", "rule_of", "wireshark_files"]
-
-_IDENTITY = ("maker", "model", "submodel")
 
 _WIRES = {"B": "uint8", "b": "int8", "H": "uint16", "h": "int16"}
 """Wire integers by the letter of `struct`; each has a reader in the template."""
@@ -104,7 +103,7 @@ def _row(kind: type[Message]) -> dict[str, Any]:
     spec = kind.spec
     key = abbreviation(spec.name)
     fields = {part.value: [_field(key, field) for field in spec.part(part)] for part in Part}
-    identity = {field.name for field in spec.fields} >= set(_IDENTITY)
+    identity = {field.name for field in spec.fields} >= set(IDENTITY)
     return {
         "opcode": int.from_bytes(spec.opcode),
         "key": key,

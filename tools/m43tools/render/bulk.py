@@ -240,13 +240,13 @@ class StretchRenderer:
             kind = self._catalogue.find(rows[0, :2].tobytes())
             fields = self._fields(kind, int(stretch.sizes[first]), rows, texts)
             if fields is None:
-                return [self._read_by_construct(stretch, index) for index in some.tolist()]
+                return [self._line_of_message(stretch, index) for index in some.tolist()]
             record["name"] = kind.spec.name if kind else UNKNOWN
             record["fields"] = fields
             record["evidence"] = kind.spec.evidence if kind else Evidence.UNKNOWN
         return self._form.filled(record)
 
-    def _read_by_construct(self, stretch: Stretch, index: int) -> str:
+    def _line_of_message(self, stretch: Stretch, index: int) -> str:
         record = record_of(stretch.outline_at(index, self._catalogue))
         (line,) = self._form.filled({**record, "t_ns": Slot([_TIME]), "end_ns": Slot([_TIME])})
         return line
@@ -275,11 +275,11 @@ class StretchRenderer:
     def _fields(
         self, kind: type[Message] | None, size: int, rows: NDArray[np.uint8], texts: list[str]
     ) -> dict[str, object] | None:
-        """Return the fields of a message as slots, or None where construct has to read it."""
+        """Return the fields of a message as slots, or None where they must be read one by one."""
         if kind is None:
             return {"rest": Slot([text[_HEX_BEFORE_DATA:-2] for text in texts], is_hex=True)} if size else {}
         columns = columns_of(kind, size)
-        if columns is None or {column.field.name for column in columns} >= IDENTITY:
+        if columns is None or {column.field.name for column in columns} >= set(IDENTITY):
             return None
         return {column.field.name: self._slot(column, rows, texts) for column in columns}
 

@@ -63,8 +63,8 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 """How values of these very types stand in JSON; an encoder, which others take, sets out for each value anew."""
 
 
-class JsonWriter:
-    """One JSON object per line."""
+class _RowWriter:
+    """What JSON lines and CSV have in common: rows, and nothing but rows."""
 
     def __init__(self, stream: TextIO, layer: str, catalogue: Catalogue) -> None:
         self._stream = stream
@@ -86,21 +86,36 @@ class JsonWriter:
         """Write nothing: there are only rows."""
 
     def rows(self, shown: Shown) -> str:
-        """Return the lines of what is shown of a stretch."""
+        """Return the rows of what is shown of a stretch."""
         return "".join(self._renderer.lines(shown))
+
+    def write_remark(self, remark: Remark) -> None:
+        """Write what is no event of the mount."""
+        self._stream.write(self._line_of(remark.record))
+
+    def text(self, value: object) -> str:
+        """Return a value as it stands in a row."""
+        raise NotImplementedError
+
+    def line(self, event: Event) -> str:
+        """Return the row of one event."""
+        return self._line_of(record_of(event))
+
+    def filled(self, record: dict[str, object]) -> list[str]:
+        """Return the rows of records that differ in their `Slot` values only."""
+        raise NotImplementedError
+
+    def _line_of(self, record: dict[str, object]) -> str:
+        raise NotImplementedError
+
+
+class JsonWriter(_RowWriter):
+    """One JSON object per line."""
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a line."""
         known = _TEXTS.get(type(value))
         return known(value) if known else _ENCODE(value)
-
-    def line(self, event: Event) -> str:
-        """Return the line of one event."""
-        return self._line_of(record_of(event))
-
-    def write_remark(self, remark: Remark) -> None:
-        """Write what is no event of the mount."""
-        self._stream.write(self._line_of(remark.record))
 
     def _line_of(self, record: dict[str, object]) -> str:
         return "{" + ", ".join([f"{self.text(key)}: {self.text(value)}" for key, value in record.items()]) + "}\n"
@@ -125,49 +140,22 @@ class JsonWriter:
 _LEADING = ("event", "name", "t_ns", "end_ns", "level", "cause", "detail")
 
 
-class CsvWriter:
+class CsvWriter(_RowWriter):
     """One row per event, with a column per field of every message of the catalogue."""
 
     def __init__(self, stream: TextIO, layer: str, catalogue: Catalogue) -> None:
         columns = _COLUMNS[layer]
         fields = _field_names(catalogue) if layer == "messages" else []
-        self._stream = stream
+        super().__init__(stream, layer, catalogue)
         self._names = [*columns, *fields]
-        self._renderer = StretchRenderer(self, layer, catalogue)
         self._stream.write(_row(self._names))
-
-    def write(self, event: Event) -> None:
-        """Write one event."""
-        self._stream.write(self.line(event))
-
-    def write_events(self, events: Sequence[Event]) -> None:
-        """Write several."""
-        self._stream.write("".join(self._renderer.event_lines(events)))
-
-    def write_stretch(self, shown: Shown) -> None:
-        """Write what is shown of a stretch of regular traffic."""
-        self._stream.write(self.rows(shown))
-
-    def finish(self) -> None:
-        """Write nothing: there are only rows."""
-
-    def rows(self, shown: Shown) -> str:
-        """Return the rows of what is shown of a stretch."""
-        return "".join(self._renderer.lines(shown))
 
     def text(self, value: object) -> str:
         """Return a value as it stands in a row."""
         return _row([_cell(value), ""])[:-2]
 
-    def line(self, event: Event) -> str:
-        """Return the row of one event."""
-        return self._line_of(_flat(record_of(event)))
-
-    def write_remark(self, remark: Remark) -> None:
-        """Write what is no event of the mount; only what there is a column for."""
-        self._stream.write(self._line_of(remark.record))
-
-    def _line_of(self, flat: dict[str, object]) -> str:
+    def _line_of(self, record: dict[str, object]) -> str:
+        flat = _flat(record)
         return _row([_cell(flat.get(name)) for name in self._names])
 
     def filled(self, record: dict[str, object]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from m43proto.evidence import Evidence
 from m43proto.schema import Part
-from m43tools.render.records import lens_name
+from m43tools.render.records import IDENTITY, lens_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["UNIT_WORDS", "decoded", "hex_text", "label", "printable", "quantity"]
 
 UNIT_WORDS = frozenset({"f", "m", "mm", "um", "deg", "degc", "s", "ms", "us", "ns", "hz", "v", "a"})
-
-_IDENTITY = ("maker", "model", "submodel")
 
 _QUANTITIES: dict[str, Callable[[float, Glyphs], str]] = {
     "f": lambda f_number, _: f"f/{f_number:.2f}",
@@ -47,7 +45,7 @@ def decoded(event: MessageSeen, glyphs: Glyphs, *, raw: bool) -> list[str]:
     shown = [
         _field(field, event, glyphs)
         for field in event.kind.spec.fields
-        if _shows(field, event, raw=raw) and not (lens and field.name in _IDENTITY)
+        if _shows(field, event, raw=raw) and not (lens and field.name in IDENTITY)
     ]
     parts = [*_identity(event, lens, glyphs), *shown, *_extras(event)]
     return parts or [block]
@@ -59,7 +57,7 @@ def hex_text(data: bytes) -> str:
 
 
 def _identity(event: MessageSeen, lens: object, glyphs: Glyphs) -> list[str]:
-    identity = " ".join(str(event.values[key]) for key in _IDENTITY if key in event.values)
+    identity = " ".join(str(event.values[key]) for key in IDENTITY if key in event.values)
     return [f"{lens} ({identity}){glyphs.marks[Evidence.INFERRED]}"] if lens else []
 
 

@@ -84,7 +84,6 @@ class MessageSpec:
         source: citation.
         fields: its fields in wire order.
         layouts: the construct layout of each part.
-        size: bytes of the canonical form, or None when the block's end is open.
     """
 
     name: str
@@ -96,7 +95,6 @@ class MessageSpec:
     source: str
     fields: tuple[Field, ...]
     layouts: Mapping[Part, construct.Construct[Any, Any]]
-    size: int | None
 
     def part(self, part: Part) -> tuple[Field, ...]:
         """Return the fields of one part of the transaction."""
@@ -105,6 +103,12 @@ class MessageSpec:
     def part_size(self, part: Part) -> int | None:
         """Return the size of one part in bytes, or None when its end is open."""
         sizes = [field.encoding.size for field in self.part(part)]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the canonical form, or None when the block's end is open."""
+        sizes = [field.encoding.size for field in self.fields]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property

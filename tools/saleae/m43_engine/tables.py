@@ -35,7 +35,6 @@ MESSAGES = (
             Field('result', Part.STATUS, 0, raw(1), '', '00 in every case seen; error codes are unknown', Evidence.OBSERVED, 'BELL@bb20aad', None, b'\x00'),
         ),
         {},
-        3,
     ),
     MessageSpec(
         'InitialiseF0', b'\xb0\xf0', Shape.COMPLETE, '5.1.2',
@@ -45,7 +44,6 @@ MESSAGES = (
             Field('result', Part.STATUS, 0, raw(1), '', '00 in the one case seen', Evidence.OBSERVED, 'BLOG', None, b'\x00'),
         ),
         {},
-        3,
     ),
     MessageSpec(
         'LinkCapability', b'\xc0\xf6', Shape.READ, '5.1.3',
@@ -56,7 +54,6 @@ MESSAGES = (
             Field('unknown_2', Part.BLOCK, 2, raw(2), '', 'C4 09 in the one lens seen (2500 as a little-endian word)', Evidence.UNKNOWN, 'BELL@bb20aad, BELL@db29971', None, None),
         ),
         {},
-        6,
     ),
     MessageSpec(
         'SelectLinkMode', b'\xa0\xf5', Shape.SET, '5.1.4',
@@ -66,7 +63,6 @@ MESSAGES = (
             Field('argument_3', Part.ARGUMENT, 1, raw(1), '', 'always 00', Evidence.UNKNOWN, 'BELL@bb20aad', None, b'\x00'),
         ),
         {},
-        2,
     ),
     MessageSpec(
         'Identify', b'\xc1\xf9', Shape.READ, '5.2.1',
@@ -81,7 +77,6 @@ MESSAGES = (
             Field('firmware', Part.BLOCK, 18, FIRMWARE, '', 'firmware version of the lens', Evidence.INFERRED, 'BELL@44f0dea, EXIF-S', None, None),
         ),
         {},
-        22,
     ),
     MessageSpec(
         'BodyCapability', b'`\xf0', Shape.WRITE, '5.3.1',
@@ -91,7 +86,6 @@ MESSAGES = (
             Field('unknown_0', Part.BLOCK, 0, raw(4), '', '00 D1 00 02 or zeros; another variant is in doubt', Evidence.UNKNOWN, 'BELL@f7123ba, BELL@0b15280', None, b'\x00\x00\x00\x00'),
         ),
         {},
-        6,
     ),
     MessageSpec(
         'Status', b'\xc1\x80', Shape.READ, '5.4.1',
@@ -109,7 +103,6 @@ MESSAGES = (
             Field('unknown_14', Part.BLOCK, 14, raw(16), '', 'eight words, little-endian; perhaps positions for steps of 0.5 dioptre', Evidence.UNKNOWN, 'BELL@046255c', None, None),
         ),
         {},
-        32,
     ),
     MessageSpec(
         'SetFocusRing', b'\xa0\xb0', Shape.SET, '5.6.1',
@@ -119,7 +112,6 @@ MESSAGES = (
             Field('ring_direction', Part.ARGUMENT, 1, choice('ring direction', {0: 'forward', 1: 'reverse'}), '', 'direction of the ring', Evidence.CONFIRMED, 'BELL@0b15280', None, None),
         ),
         {},
-        2,
     ),
     MessageSpec(
         'EnableDrive', b'\xb1\x88', Shape.COMPLETE, '5.5.1',
@@ -130,7 +122,6 @@ MESSAGES = (
             Field('result', Part.STATUS, 0, raw(1), '', '00 in every case seen; error codes are unknown', Evidence.OBSERVED, 'BELL@0b15280', None, b'\x00'),
         ),
         {},
-        3,
     ),
     MessageSpec(
         'Drive', b'`\x80', Shape.WRITE, '5.5.2',
@@ -145,7 +136,6 @@ MESSAGES = (
             Field('unknown_7', Part.BLOCK, 7, raw(2), '', "00 00, 01 00 or 05 00; perhaps direction or mode, perhaps the target's high half", Evidence.UNKNOWN, 'BELL@0b15280, BELL@bc3a33a', None, b'\x00\x00'),
         ),
         {},
-        11,
     ),
     MessageSpec(
         'ReadLensData', b'\xc3\xf0', Shape.READ, '5.7.1',
@@ -155,7 +145,6 @@ MESSAGES = (
             Field('unknown_0', Part.BLOCK, 0, raw(None), '', 'the whole block', Evidence.UNKNOWN, 'BELL@ad79dd2, BELL@0b15280', None, None),
         ),
         {},
-        None,
     ),
     MessageSpec(
         'ReadC2F3', b'\xc2\xf3', Shape.READ, '5.7.2',
@@ -165,7 +154,6 @@ MESSAGES = (
             Field('unknown_0', Part.BLOCK, 0, raw(None), '', 'the whole block', Evidence.UNKNOWN, 'BELL@0b15280', None, None),
         ),
         {},
-        None,
     ),
     MessageSpec(
         'ReadCFF3', b'\xcf\xf3', Shape.READ, '5.7.3',
@@ -175,7 +163,6 @@ MESSAGES = (
             Field('unknown_0', Part.BLOCK, 0, raw(None), '', 'the whole block', Evidence.UNKNOWN, 'BELL@ad79dd2', None, None),
         ),
         {},
-        None,
     ),
 )
 
@@ -190,7 +177,6 @@ PROVISIONAL = (
             Field('focal_length_mm', Part.BLOCK, 2, FOCAL_LENGTH, 'mm', 'focal length that the corrector reckons with', Evidence.PROVISIONAL, 'PROJECT, EXIFTOOL', None, None),
         ),
         {},
-        6,
     ),
     MessageSpec(
         'StabilisationStatus', b'\xc1\x90', Shape.READ, '5.8.2',
@@ -203,6 +189,5 @@ PROVISIONAL = (
             Field('yaw_offset_deg', Part.BLOCK, 4, ANGLE, '°', 'present correction left and right', Evidence.PROVISIONAL, 'PROJECT, EXIFTOOL', None, None),
         ),
         {},
-        8,
     ),
 )

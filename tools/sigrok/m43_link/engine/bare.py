@@ -8,6 +8,7 @@ anything that fits nowhere, a command is hunted: four bytes whose sum is the fif
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .checksum import wire_sum
@@ -21,6 +22,7 @@ from .turns import TURNS, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .drafts import Draft
     from .events import Event
     from .shapes import Shape
 
@@ -73,9 +75,10 @@ class BareFramer(Framer):
             the events that they complete, and the number behind the last that was taken.
         """
         self._events = []
-        room = self._room(stop - start)
-        end = self._before_rest(run, start, start + room)
-        if end == start or not (taken := self._take_alike(run[start:end])):
+        most, take = self._alike(stop - start)
+        end = self._before_rest(run, start, start + most)
+        taken = take(run[start:end]) if end > start else 0
+        if not taken:
             return self.receive(run[start]), start + 1
         self._last_ns = run[start + taken - 1].end_ns
         return self._events, start + taken
@@ -91,16 +94,15 @@ class BareFramer(Framer):
             turn, self._bare = tuple(self._bare), []
             return super().finish([Burst(turn[0].t_ns, turn[-1].end_ns, None, turn, None, ended=False)], end_ns)
         self._events = []
-        self._lose_bare(Cause.NO_COMMAND, "outside any transaction")
+        self._lose_foreign()
         return self._events + super().finish(cut, end_ns)
 
-    def _room(self, most: int) -> int:
-        """Return how many of the next bytes may mean the same."""
-        if self._hunting:
-            return most
+    def _alike(self, most: int) -> tuple[int, Callable[[Sequence[WireByte]], int]]:
+        """Return how many of the next bytes may mean the same, and what takes them and says how many it took."""
         draft = self._draft
-        inside = draft is not None and draft.phase is Phase.READ_DATA
-        return min(draft.wanted - draft.held - 1, most) if draft and inside else 0
+        if draft is not None and draft.phase is Phase.READ_DATA:
+            return min(draft.wanted - draft.held - 1, most), partial(self._take_data, draft)
+        return most if self._hunting else 0, self._pass_by
 
     def _before_rest(self, run: Sequence[WireByte], start: int, stop: int) -> int:
         """Return the first of some bytes before which the bus rests for long, or `stop`."""
@@ -111,30 +113,36 @@ class BareFramer(Framer):
             last_ns = run[at].end_ns
         return stop
 
-    def _take_alike(self, run: Sequence[WireByte]) -> int:
-        """Take what means the same of bytes that no rest parts; return how many."""
-        if self._draft is not None:
-            wire = [ByteSeen(byte.t_ns, byte.end_ns, Role.LENS, byte.value) for byte in run]
-            self._events.extend(wire)
-            self._draft.wire.extend(wire)
-            self._draft.put(bytes([byte.value for byte in run]))
-            return len(run)
+    def _take_data(self, draft: Draft, run: Sequence[WireByte]) -> int:
+        """Take data of a block that the lens sends."""
+        wire = [ByteSeen(byte.t_ns, byte.end_ns, Role.LENS, byte.value) for byte in run]
+        self._events.extend(wire)
+        draft.wire.extend(wire)
+        draft.put(bytes([byte.value for byte in run]))
+        return len(run)
+
+    def _pass_by(self, run: Sequence[WireByte]) -> int:
+        """Pass over bytes among which no command is, as far as that can be told."""
         values = bytes([byte.value for byte in (*self._bare, *run)])
         found = self._command_in(values)
         taken = min(found + COMMAND_SIZE - len(self._bare), len(run))
         self._bare.extend(run[:taken])
         if found:
-            self._lose_bare(Cause.NO_COMMAND, "outside any transaction", found)
+            self._lose_foreign(found)
         return taken
 
     def _command_in(self, values: bytes) -> int:
         """Return where the first command stands that its sum follows, or would at the earliest."""
         last = max(len(values) - COMMAND_SIZE, 0)
         for at in range(last):
-            command = values[at : at + COMMAND_SIZE]
-            if wire_sum(command) == values[at + COMMAND_SIZE] and self._shape_of(command) is not None:
+            if self._is_command(values[at : at + _HUNTED_SIZE]):
                 return at
         return last
+
+    def _is_command(self, values: bytes) -> bool:
+        """Tell whether bytes are a command of a known shape and its sum."""
+        command = values[:COMMAND_SIZE]
+        return wire_sum(command) == values[COMMAND_SIZE] and self._shape_of(command) is not None
 
     def _take_bare(self, byte: WireByte) -> None:
         self._rest_before(byte)
@@ -178,10 +186,8 @@ class BareFramer(Framer):
         """Look for a command by its sum, which is all that marks one without ack lines."""
         if len(self._bare) < _HUNTED_SIZE:
             return
-        values = bytes(byte.value for byte in self._bare)
-        command, given_sum = values[:COMMAND_SIZE], values[COMMAND_SIZE]
-        if self._shape_of(command) is None or wire_sum(command) != given_sum:
-            self._lose_bare(Cause.NO_COMMAND, "outside any transaction", 1)
+        if not self._is_command(bytes(byte.value for byte in self._bare)):
+            self._lose_foreign(1)
             return
         self._hunting = False
         self._take_bare_turn(COMMAND_SIZE)
@@ -193,6 +199,9 @@ class BareFramer(Framer):
         del self._bare[:size]
         self._events.extend(seen)
         return seen
+
+    def _lose_foreign(self, size: int | None = None) -> None:
+        self._lose_bare(Cause.NO_COMMAND, "outside any transaction", size)
 
     def _lose_bare(self, cause: Cause, detail: str, size: int | None = None) -> None:
         seen = self._seen_bare(size)

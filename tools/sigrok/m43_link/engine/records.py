@@ -11,13 +11,13 @@ from .lensdb import find_lens
 F_NUMBER_DIGITS = 4
 
 
-IDENTITY = frozenset({"maker", "model", "submodel"})
+IDENTITY = ("maker", "model", "submodel")
 
 
 def fields_of(event: MessageSeen) -> dict[str, object]:
     """Return the fields of a message as JSON values, with what the lens database adds to an identity."""
     fields = {name: plain(value) for name, value in event.values.items()}
-    if event.values.keys() >= IDENTITY:
+    if event.values.keys() >= set(IDENTITY):
         fields["lens"] = lens_name(event)
     if event.rest:
         fields["rest"] = event.rest.hex()
@@ -26,10 +26,9 @@ def fields_of(event: MessageSeen) -> dict[str, object]:
 
 def lens_name(event: MessageSeen) -> str | None:
     """Return what the lens database calls the lens whose identity a message tells; None without one, or an unknown."""
-    maker, model, submodel = (event.values.get(key) for key in ("maker", "model", "submodel"))
-    if maker is None or model is None or submodel is None:
+    if not event.values.keys() >= set(IDENTITY):
         return None
-    lens = find_lens(maker, model, submodel)  # type: ignore[arg-type]  # the fields of Identify, by their names
+    lens = find_lens(*(event.values[key] for key in IDENTITY))  # type: ignore[arg-type]  # the fields of Identify
     return lens.name if lens else None
 
 
